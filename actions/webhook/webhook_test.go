@@ -1,0 +1,469 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stillwatch/internal/bus"
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/internal/netguard"
+	"stillwatch/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+const wait = 30 * time.Second
+
+// silence is a bus on which nothing comes.
+type silence struct{}
+
+func (silence) Consume(ctx context.Context, _ bus.Subscription) error {
+	<-ctx.Done()
+	return nil
+}
+
+type world struct {
+	testing.TB
+	db     *db.DB
+	clock  *testkit.Clock
+	client *netguard.Client
+}
+
+func newWorld(t testing.TB) *world {
+	d, err := db.Open(context.Background(), "sqlite://"+t.TempDir()+"/t.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{TB: t, db: d, clock: testkit.NewClock(), client: netguard.New(netguard.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})}
+	t.Cleanup(func() { _ = w.client.Close(); _ = d.Close() })
+	return w
+}
+
+func (w *world) sender() *Sender {
+	return New(Config{
+		DB: w.db, Bus: silence{}, Client: w.client, APIKey: "key", APISecret: "secret",
+		Poll: 5 * time.Millisecond, Now: w.clock.Now, Jitter: func() float64 { return 1 },
+	})
+}
+
+func (w *world) start(s *Sender) *Sender {
+	w.Helper()
+	if err := s.Start(context.Background()); err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (w *world) hook(id, url string, types ...string) {
+	w.Helper()
+	row := db.HookRow{
+		ID: id, HookType: HookType, Enabled: true, EventTypes: db.JSON[[]string]{V: types}, WebhookURL: url, TimeoutMS: 2000,
+		Settings: db.JSON[json.RawMessage]{V: json.RawMessage("{}")},
+	}
+	if _, err := w.db.NewInsert().Model(&row).Exec(context.Background()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) deliveries() (rows []db.DeliveryRow) {
+	w.Helper()
+	if err := w.db.NewSelect().Model(&rows).Order("created_at", "id").Scan(context.Background()); err != nil {
+		w.Fatal(err)
+	}
+	return rows
+}
+
+// settled waits until the only delivery has had n attempts and none is under
+// way.
+func (w *world) settled(n int) db.DeliveryRow {
+	w.Helper()
+	var d db.DeliveryRow
+	testkit.Eventually(w.TB, wait, func() bool {
+		d = w.deliveries()[0]
+		return d.Attempts == n && (d.LastStatus != 0 || d.LastError != "") && !d.NextAt.Equal(w.clock.Now().Add(2*time.Second+claimSlack))
+	}, "attempt", n)
+	return d
+}
+
+// receiver is a backend that keeps what it got.
+type receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	got    []received
+	answer func(n int, w http.ResponseWriter)
+}
+
+type received struct {
+	header http.Header
+	body   []byte
+}
+
+func newReceiver(t testing.TB, answer func(n int, w http.ResponseWriter)) *receiver {
+	r := &receiver{answer: answer}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		r.mu.Lock()
+		r.got = append(r.got, received{req.Header.Clone(), body})
+		n := len(r.got)
+		r.mu.Unlock()
+		if r.answer != nil {
+			r.answer(n, w)
+		}
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) all() []received {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]received(nil), r.got...)
+}
+
+func status(code int) func(int, http.ResponseWriter) {
+	return func(_ int, w http.ResponseWriter) { w.WriteHeader(code) }
+}
+
+func banned(id string) event.Envelope {
+	ev := event.New(event.UserBanned, "default:abc/bob", time.Now(), map[string]string{"type": event.UserBanned, "n": id})
+	ev.ID = id
+	return ev
+}
+
+func frame(n int) event.Envelope {
+	ev := event.New(event.CallFrameRecordingReady, "default:abc/bob", time.Now(), map[string]int{"n": n})
+	ev.ID = "frame-" + strconv.Itoa(n)
+	return ev
+}
+
+func (w *world) handle(s *Sender, evs ...event.Envelope) {
+	w.Helper()
+	for _, ev := range evs {
+		if err := s.Handle(context.Background(), ev); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+func TestDeliversSignedToHooksThatWantIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all, some, none := newReceiver(t, nil), newReceiver(t, nil), newReceiver(t, nil)
+	w.hook("all", all.URL)
+	w.hook("some", some.URL, event.UserBanned)
+	w.hook("none", none.URL, event.UserFlagged)
+	s := w.start(w.sender())
+	ev := banned("e1")
+	w.handle(s, ev, ev, frame(1))
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 2 })
+	if len(w.deliveries()) != 2 || len(none.all()) != 0 {
+		t.Fatalf("%d deliveries, %d unwanted", len(w.deliveries()), len(none.all()))
+	}
+	for _, r := range []*receiver{all, some} {
+		got := r.all()
+		if len(got) != 1 {
+			t.Fatalf("got %d", len(got))
+		}
+		h := got[0].header
+		if string(got[0].body) != string(ev.Data) || h.Get("X-WEBHOOK-ID") != "e1" || h.Get("X-WEBHOOK-ATTEMPT") != "1" ||
+			h.Get("X-API-KEY") != "key" || h.Get("Content-Type") != "application/json" || !Verify("secret", got[0].body, h.Get("X-SIGNATURE")) {
+			t.Errorf("got %v %s", h, got[0].body)
+		}
+	}
+}
+
+func TestRetriesAtTheExactTimesThenGivesUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := newReceiver(t, status(http.StatusInternalServerError))
+	w.hook("h", r.URL)
+	s := w.start(w.sender())
+	w.handle(s, banned("e1"))
+	for n := 1; n < len(schedule); n++ {
+		d := w.settled(n)
+		if want := w.clock.Now().Add(schedule[n]); !d.NextAt.Equal(want) || d.State != db.DeliveryPending || d.LastStatus != 500 {
+			t.Fatalf("after %d: next at %s, want %s (%s, %d)", n, d.NextAt, want, d.State, d.LastStatus)
+		}
+		w.clock.Set(d.NextAt.Add(-time.Nanosecond))
+		s.Reload()
+		if len(r.all()) != n {
+			t.Fatal("too early")
+		}
+		w.clock.Set(d.NextAt.Time)
+	}
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Dead == 1 })
+	got := r.all()
+	if len(got) != 10 || s.Stats().Failed != 10 || w.deliveries()[0].State != db.DeliveryDead {
+		t.Fatalf("%d attempts, %+v", len(got), s.Stats())
+	}
+	for i, g := range got {
+		if g.header.Get(HeaderID) != "e1" || g.header.Get(HeaderAttempt) != strconv.Itoa(i+1) {
+			t.Errorf("attempt %d says %v", i+1, g.header)
+		}
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := newReceiver(t, func(_ int, rw http.ResponseWriter) {
+		rw.Header().Set("Retry-After", "120")
+		rw.WriteHeader(http.StatusTooManyRequests)
+	})
+	w.hook("h", r.URL)
+	w.handle(w.start(w.sender()), banned("e1"))
+	if d := w.settled(1); !d.NextAt.Equal(w.clock.Now().Add(2 * time.Minute)) {
+		t.Errorf("next at %s", d.NextAt)
+	}
+}
+
+func TestGoneDisablesTheHook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := newReceiver(t, status(http.StatusGone))
+	w.hook("h", r.URL)
+	s := w.start(w.sender())
+	w.handle(s, banned("e1"))
+	testkit.Eventually(t, wait, func() bool {
+		var row db.HookRow
+		return w.db.NewSelect().Model(&row).Where("id = 'h'").Scan(t.Context()) == nil && !bool(row.Enabled)
+	})
+	w.handle(s, banned("e2"))
+	if d := w.deliveries(); len(d) != 1 || d[0].State != db.DeliveryDead {
+		t.Errorf("deliveries %+v", d)
+	}
+	if n, _ := w.db.NewSelect().Model((*db.AuditRow)(nil)).Where("verb = 'hook.disabled'").Count(t.Context()); n != 1 {
+		t.Errorf("%d audit lines", n)
+	}
+}
+
+func TestRedirectIsAFailureAndNotFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	target := newReceiver(t, nil)
+	r := newReceiver(t, func(_ int, rw http.ResponseWriter) {
+		rw.Header().Set("Location", target.URL)
+		rw.WriteHeader(http.StatusPermanentRedirect)
+	})
+	w.hook("h", r.URL)
+	w.handle(w.start(w.sender()), banned("e1"))
+	if d := w.settled(1); d.LastStatus != 308 || d.State != db.DeliveryPending || len(target.all()) != 0 {
+		t.Errorf("%+v, %d at the target", d, len(target.all()))
+	}
+}
+
+func TestEndlessAnswerIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var sent atomic.Int64
+	r := newReceiver(t, func(_ int, rw http.ResponseWriter) {
+		for {
+			n, err := rw.Write(make([]byte, 32<<10))
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	})
+	w.hook("h", r.URL)
+	s := w.start(w.sender())
+	w.handle(s, banned("e1"))
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 1 })
+	r.CloseClientConnections()
+	if n := sent.Load(); n > 16<<20 {
+		t.Errorf("took %d bytes", n)
+	}
+}
+
+func TestPrivateAddressIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.client = netguard.New(netguard.Config{})
+	r := newReceiver(t, nil)
+	w.hook("h", r.URL)
+	w.handle(w.start(w.sender()), banned("e1"))
+	if d := w.settled(1); !strings.Contains(d.LastError, "loopback") || len(r.all()) != 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestSlowReceiverDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	slow := newReceiver(t, func(int, http.ResponseWriter) { <-release })
+	t.Cleanup(let)
+	fast := newReceiver(t, nil)
+	w.hook("a-slow", slow.URL)
+	w.hook("b-fast", fast.URL)
+	if _, err := w.db.NewUpdate().Model((*db.HookRow)(nil)).Set("timeout_ms = 60000").Where("1 = 1").Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := w.start(w.sender())
+	for n := range 30 {
+		w.handle(s, banned(fmt.Sprint("e", n)))
+		s.Offer(frame(n))
+	}
+	testkit.Eventually(t, wait, func() bool { return len(fast.all()) == 60 })
+	if n := len(slow.all()); n > 2*DefaultPerHook {
+		t.Errorf("%d requests at once to the slow one", n)
+	}
+	let()
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 60 })
+}
+
+func TestRestartResumesWhatIsPending(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var healthy atomic.Bool
+	r := newReceiver(t, func(_ int, rw http.ResponseWriter) {
+		if !healthy.Load() {
+			rw.WriteHeader(http.StatusBadGateway)
+		}
+	})
+	w.hook("h", r.URL)
+	first := w.start(w.sender())
+	w.handle(first, banned("e1"))
+	w.settled(1)
+	_ = first.Close()
+	healthy.Store(true)
+	w.clock.Advance(5 * time.Second)
+	second := w.start(w.sender())
+	testkit.Eventually(t, wait, func() bool { return second.Stats().Delivered == 1 })
+	if got := r.all(); got[len(got)-1].header.Get(HeaderAttempt) != "2" {
+		t.Errorf("attempt %s", got[len(got)-1].header.Get(HeaderAttempt))
+	}
+}
+
+func TestAClaimOutlivesItsProcessForAWhileOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := newReceiver(t, nil)
+	w.hook("h", r.URL)
+	s := w.sender()
+	w.handle(s, banned("e1"))
+	// A process claimed the delivery and died.
+	h := newHook(s, db.HookRow{ID: "h", TimeoutMS: 2000})
+	d := w.deliveries()[0]
+	d.Attempts++
+	if ok, err := h.claim(t.Context(), h.row, d); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if ok, err := h.claim(t.Context(), h.row, d); err != nil || ok {
+		t.Fatal("claimed twice", err)
+	}
+	w.start(s)
+	w.clock.Advance(2*time.Second + claimSlack - time.Nanosecond)
+	s.Reload()
+	if n := len(r.all()); n != 0 {
+		t.Fatal("delivered under another's claim")
+	}
+	w.clock.Advance(time.Nanosecond)
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 1 })
+	if a := r.all()[0].header.Get(HeaderAttempt); a != "2" {
+		t.Errorf("attempt %s", a)
+	}
+}
+
+func TestCloseGivesBackWhatItBreaksOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
+	r := newReceiver(t, func(n int, _ http.ResponseWriter) {
+		if n == 1 {
+			<-release
+		}
+	})
+	t.Cleanup(let)
+	w.hook("h", r.URL)
+	s := w.start(w.sender())
+	w.handle(s, banned("e1"))
+	testkit.Eventually(t, wait, func() bool { return len(r.all()) == 1 })
+	_ = s.Close()
+	if d := w.deliveries()[0]; d.State != db.DeliveryPending || d.NextAt.After(w.clock.Now()) || d.Attempts != 1 {
+		t.Fatalf("delivery %+v", d)
+	}
+	again := w.start(w.sender())
+	testkit.Eventually(t, wait, func() bool { return again.Stats().Delivered == 1 })
+}
+
+func TestFramesDropTheOldest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	release := make(chan struct{})
+	r := newReceiver(t, func(n int, _ http.ResponseWriter) {
+		if n == 1 {
+			<-release
+		}
+	})
+	w.hook("h", r.URL)
+	s := w.sender()
+	s.cfg.PerHook, s.cfg.FrameQueue = 1, 3
+	w.start(s)
+	s.Offer(frame(0))
+	testkit.Eventually(t, wait, func() bool { return len(r.all()) == 1 })
+	for n := 1; n <= 10; n++ {
+		s.Offer(frame(n))
+	}
+	close(release)
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Frames == 4 })
+	if s.Stats().FramesDropped != 7 {
+		t.Errorf("stats %+v", s.Stats())
+	}
+	if got := r.all(); string(got[1].body) != `{"n":8}` || string(got[3].body) != `{"n":10}` {
+		t.Errorf("got %s … %s", got[1].body, got[3].body)
+	}
+	if len(w.deliveries()) != 0 {
+		t.Error("frames in the database")
+	}
+}
+
+func TestFrameIsTriedThreeTimes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := newReceiver(t, status(http.StatusServiceUnavailable))
+	w.hook("h", r.URL)
+	s := w.start(w.sender())
+	s.Offer(frame(1))
+	testkit.Eventually(t, wait, func() bool { return s.Stats().FramesDropped == 1 })
+	got := r.all()
+	if len(got) != 3 || got[2].header.Get(HeaderAttempt) != "3" || got[2].header.Get(HeaderID) != "frame-1" {
+		t.Errorf("%d tries", len(got))
+	}
+}
+
+func TestHooksComeAndGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.start(w.sender())
+	r := newReceiver(t, nil)
+	w.hook("late", r.URL)
+	w.handle(s, banned("e1"))
+	testkit.Eventually(t, wait, func() bool { return len(r.all()) == 1 })
+	if _, err := w.db.NewUpdate().Model((*db.HookRow)(nil)).Set("enabled = 0").Where("1 = 1").Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, wait, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.hooks) == 0
+	})
+	w.handle(s, banned("e2"))
+	if len(w.deliveries()) != 1 {
+		t.Error("delivery for a disabled hook")
+	}
+}

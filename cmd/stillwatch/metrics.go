@@ -1,0 +1,34 @@
+package main
+
+import (
+	"stillwatch/internal/event"
+	"stillwatch/internal/telemetry"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// measure makes the parts' counts visible at /metrics.
+func (p *Program) measure() {
+	counter := func(name, help string, f func() float64) { telemetry.Counter(p.metrics, name, help, nil, f) }
+	gauge := func(name, help string, f func() float64) { telemetry.Gauge(p.metrics, name, help, nil, f) }
+
+	counter("frames_due_total", "Frames that were due.", func() float64 { return float64(p.sampler.Stats().Due) })
+	counter("frames_captured_total", "Frames that were captured and stored.", func() float64 { return float64(p.sampler.Stats().Captured) })
+	counter("keyframe_requests_total", "Picture loss indications sent for frames.", func() float64 { return float64(p.sampler.Stats().Requests) })
+	counter("rows_lost_total", "Frame and gap rows that the database did not take.", func() float64 { return float64(p.sampler.Stats().RowsLost) })
+	gauge("tracks", "Live video tracks.", func() float64 { return float64(p.sampler.Stats().Tracks) })
+	gauge("tracks_sampled", "Live video tracks in calls that are recorded.", func() float64 { return float64(p.sampler.Stats().Sampled) })
+	for _, reason := range []event.GapReason{
+		event.GapMuted, event.GapBlack, event.GapFrozen, event.GapNoKeyframe, event.GapUndecodable,
+		event.GapCrashed, event.GapOverload, event.GapStorage,
+	} {
+		telemetry.Counter(p.metrics, "frames_missed_total", "Frames that were due and not captured, by reason.",
+			prometheus.Labels{"reason": string(reason)}, func() float64 { return float64(p.sampler.Stats().Gaps[reason]) })
+	}
+	counter("pictures_total", "Keyframes made into pictures.", func() float64 { return float64(p.pictures.Stats().Pictures) })
+	counter("picture_cpu_seconds_total", "CPU time of the picture workers.", func() float64 { return p.pictures.Stats().CPU.Seconds() })
+	counter("picture_crashes_total", "Picture workers lost to a keyframe.", func() float64 { return float64(p.pictures.Stats().Crashes) })
+	counter("picture_deadlines_total", "Picture workers killed for taking too long.", func() float64 { return float64(p.pictures.Stats().Deadlines) })
+	counter("keyframes_parked_total", "Keyframes that killed two workers.", func() float64 { return float64(p.pictures.Stats().Parked) })
+	p.measureDecide(counter)
+}

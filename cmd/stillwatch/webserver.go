@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+
+	"stillwatch/web"
+)
+
+// startWeb starts the HTTP side, last of all: who asks finds everything there.
+func (p *Program) startWeb(ctx context.Context) error {
+	p.measure()
+	p.web = web.New(web.Config{
+		Listen: p.cfg.HTTP.Listen, DB: p.db, Auth: p.auth,
+		Actions: p.desk, Live: p.bus, Signer: p.blobs,
+		WHIP: p.whip, WHEP: p.whep, Blobs: p.blobs.Handler(),
+		CheckURL: p.guard.Check,
+		Gatherer: p.metrics, Registerer: p.metrics,
+		Checks: map[string]func(context.Context) error{
+			"redis":    p.bus.Ready,
+			"database": p.db.PingContext,
+			"objects":  p.blobs.Ready,
+			"models":   p.modelsReady,
+			"disk":     p.diskReady,
+		},
+		PublicURL: p.URL(), DefaultMode: p.cfg.Capture.DefaultMode, Log: p.log,
+	})
+	return p.begin(ctx, "web", p.web)
+}

@@ -1,0 +1,80 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate brings the schema up to the newest migration. On PostgreSQL a
+// session lock lets several processes start at once.
+func migrate(ctx context.Context, d *bun.DB) error {
+	gooseDialect, serial := goose.DialectSQLite3, "INTEGER PRIMARY KEY AUTOINCREMENT"
+	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if d.Dialect().Name() == dialect.PG {
+		gooseDialect, serial = goose.DialectPostgres, "BIGSERIAL PRIMARY KEY"
+		locker, err := lock.NewPostgresSessionLocker()
+		if err != nil {
+			return err
+		}
+		opts = append(opts, goose.WithSessionLocker(locker))
+	}
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(gooseDialect, d.DB, rendered{sub, serial}, opts...)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// rendered is a folder of SQL whose {{serial}} is replaced on reading.
+type rendered struct {
+	fs.FS
+	serial string
+}
+
+// Open implements fs.FS.
+func (r rendered) Open(name string) (fs.File, error) {
+	f, err := r.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil || info.IsDir() {
+		return f, err
+	}
+	defer f.Close()
+	raw, err := fs.ReadFile(r.FS, name)
+	if err != nil {
+		return nil, err
+	}
+	text := bytes.ReplaceAll(raw, []byte("{{serial}}"), []byte(r.serial))
+	return &renderedFile{Reader: bytes.NewReader(text), name: name}, nil
+}
+
+type renderedFile struct {
+	*bytes.Reader
+	name string
+}
+
+func (f *renderedFile) Stat() (fs.FileInfo, error) { return f, nil }
+func (f *renderedFile) Close() error               { return nil }
+func (f *renderedFile) Name() string               { return f.name }
+func (f *renderedFile) Mode() fs.FileMode          { return 0o444 }
+func (f *renderedFile) ModTime() time.Time         { return time.Time{} }
+func (f *renderedFile) IsDir() bool                { return false }
+func (f *renderedFile) Sys() any                   { return nil }

@@ -1,0 +1,95 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/event"
+)
+
+// RoleUser is the role of a user of whom nothing else is known.
+const RoleUser = "user"
+
+// User returns a user's public shape, with the bans that hold everywhere. An
+// unknown id gives a user of that id with role "user": tokens name users
+// before the server has heard of them.
+func (d *DB) User(ctx context.Context, id string) (event.User, error) { return d.UserIn(ctx, id, "") }
+
+// UserIn is User with the bans that hold in the call cid counted as well.
+func (d *DB) UserIn(ctx context.Context, id, cid string) (event.User, error) {
+	users, err := d.UsersIn(ctx, cid, id)
+	if err != nil {
+		return event.User{}, err
+	}
+	return users[id], nil
+}
+
+// UsersIn returns several users by id in two queries.
+func (d *DB) UsersIn(ctx context.Context, cid string, ids ...string) (map[string]event.User, error) {
+	out := make(map[string]event.User, len(ids))
+	if len(ids) == 0 {
+		return out, nil
+	}
+	for _, id := range ids {
+		out[id] = PublicUser(UserRow{ID: id, Role: RoleUser})
+	}
+	var rows []UserRow
+	if err := d.reader(ctx).NewSelect().Model(&rows).Where("id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	for _, r := range rows {
+		out[r.ID] = PublicUser(r)
+	}
+	var bans []BanRow
+	q := liveBans(d.reader(ctx).NewSelect().Model(&bans), cid, d.now()).Where("user_id IN (?)", bun.List(ids))
+	if err := q.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read bans of users: %w", err)
+	}
+	for _, b := range bans {
+		u := out[b.UserID]
+		u.Banned = u.Banned || !bool(b.Shadow)
+		u.ShadowBanned = u.ShadowBanned || bool(b.Shadow)
+		out[b.UserID] = u
+	}
+	return out, nil
+}
+
+// PublicUser is the row in the public shape, without the state of bans.
+func PublicUser(r UserRow) event.User {
+	return event.User{
+		ID: r.ID, Name: r.Name, Image: r.Image, Role: r.Role, Language: r.Language,
+		Teams: orEmpty(r.Teams.V), BlockedUserIDs: orEmpty(r.BlockedUserIDs.V),
+		Invisible: bool(r.Invisible), Online: bool(r.Online),
+		LastActive: r.LastActive.Time, CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
+		Custom: r.Custom.V,
+	}
+}
+
+// SawUser notes that the user is active now, and makes its row if there is
+// none. It leaves the role of a known user alone.
+func (d *DB) SawUser(ctx context.Context, id, role string, online bool, now time.Time) error {
+	if role == "" {
+		role = RoleUser
+	}
+	row := UserRow{
+		ID: id, Role: role, Online: Bool(online), LastActive: At(now), CreatedAt: At(now), UpdatedAt: At(now),
+		Teams: JSON[[]string]{[]string{}}, BlockedUserIDs: JSON[[]string]{[]string{}},
+		Custom: JSON[map[string]any]{map[string]any{}},
+	}
+	_, err := d.reader(ctx).NewInsert().Model(&row).On("CONFLICT (id) DO UPDATE").
+		Set("online = EXCLUDED.online").Set("last_active = EXCLUDED.last_active").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("note user %s: %w", id, err)
+	}
+	return nil
+}
+
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

@@ -1,0 +1,230 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/labstack/echo/v4"
+
+	"stillwatch/internal/auth"
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+)
+
+// TestAccessTable holds every route of the API against every kind of caller.
+func TestAccessTable(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
+	const any, member, mod, admin = 0, 1, 2, 3
+	table := map[string]int{
+		"GET " + callPrefix:                             any,
+		"POST " + callPrefix:                            any,
+		"POST " + callPrefix + "/start_frame_recording": mod,
+		"POST " + callPrefix + "/stop_frame_recording":  mod,
+		"POST " + callPrefix + "/block":                 mod,
+		"POST " + callPrefix + "/unblock":               mod,
+		"POST " + callPrefix + "/kick":                  mod,
+		"GET " + videoPrefix + "/calltypes":             admin,
+		"POST " + videoPrefix + "/calltypes":            admin,
+		"GET " + videoPrefix + "/calltypes/:name":       admin,
+		"PUT " + videoPrefix + "/calltypes/:name":       admin,
+		"DELETE " + videoPrefix + "/calltypes/:name":    admin,
+		"POST " + moderationPrefix + "/ban":             mod,
+		"POST " + moderationPrefix + "/unban":           mod,
+		"POST " + moderationPrefix + "/flag":            mod,
+		"POST " + moderationPrefix + "/review_queue":    mod,
+		"POST /api/v2/users":                            admin,
+		"GET /api/v2/app":                               admin,
+		"PATCH /api/v2/app":                             admin,
+		"GET " + ownPrefix + "frames":                   mod,
+		"GET " + ownPrefix + "coverage":                 mod,
+		"GET " + ownPrefix + "decisions":                mod,
+		"GET " + ownPrefix + "actions":                  mod,
+		"GET " + ownPrefix + "participants":             member,
+		"GET " + livePath:                               mod,
+	}
+	seen := 0
+	for _, route := range b.echo.Routes() {
+		if !strings.HasPrefix(route.Path, "/api/") || route.Method == echo.RouteNotFound {
+			continue
+		}
+		need, ok := table[route.Method+" "+route.Path]
+		if !ok {
+			t.Errorf("%s %s is not in the table", route.Method, route.Path)
+			continue
+		}
+		seen++
+		path := strings.NewReplacer(":type", "default", ":id", "abc", ":name", "default").Replace(route.Path)
+		for _, who := range []struct {
+			token string
+			level int
+		}{
+			{b.user("bob", "user"), any}, {b.user("mo", auth.RoleModerator), mod}, {b.user("ada", auth.RoleAdmin), admin}, {b.auth.ServerToken(), admin},
+		} {
+			refused := b.probe(who.token, route.Method, path+"?cid=default:abc")
+			if want := who.level < need; refused != want {
+				t.Errorf("%s %s at level %d: refused %v, want %v", route.Method, path, who.level, refused, want)
+			}
+		}
+		if a := b.do("", route.Method, path, nil); a.status != http.StatusUnauthorized {
+			t.Errorf("%s %s without a token: %d", route.Method, path, a.status)
+		}
+	}
+	if seen != len(table) {
+		t.Errorf("%d of %d routes exist", seen, len(table))
+	}
+}
+
+// probe tells whether the caller is refused for who they are. The context is
+// over already, so that a stream that would open ends at once.
+func (b *bench) probe(token, method, target string) bool {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	if strings.HasPrefix(target, livePath) {
+		cancel()
+	}
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, method, target+"&api_key=key", strings.NewReader(`{"user_id":"zoe"}`))
+	r.Header.Set("Authorization", token)
+	return b.send(r).status == http.StatusForbidden
+}
+
+func TestBadTokens(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	sign := func(method jwt.SigningMethod, key any, c jwt.MapClaims) string {
+		s, err := jwt.NewWithClaims(method, c).SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	none := sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, jwt.MapClaims{"server": true})
+	other := sign(jwt.SigningMethodHS256, []byte("another secret"), jwt.MapClaims{"server": true})
+	expired := b.auth.UserToken(auth.UserClaims{UserID: "a", ExpiresAt: b.now.Now().Add(-time.Minute)})
+	for name, tc := range map[string]struct {
+		token, target string
+		status, code  int
+	}{
+		"no token":    {"", "/api/v2/app", 401, CodeAuth},
+		"alg none":    {none, "/api/v2/app", 401, CodeSignature},
+		"wrong key":   {other, "/api/v2/app", 401, CodeSignature},
+		"expired":     {expired, "/api/v2/app", 401, CodeExpired},
+		"garbage":     {"x.y.z", "/api/v2/app", 401, CodeAuth},
+		"api key":     {b.auth.ServerToken(), "/api/v2/app?api_key=nope", 401, CodeKey},
+		"key, own":    {b.auth.ServerToken(), ownPrefix + "frames?api_key=nope", 401, CodeKey},
+		"bad user id": {b.user("a/../b", ""), "/api/v2/app", 401, CodeAuth},
+	} {
+		a := b.do(tc.token, "GET", tc.target, nil)
+		if a.status != tc.status || a.body["code"] != float64(tc.code) {
+			t.Errorf("%s: %d %s", name, a.status, a.raw)
+		}
+	}
+	r := httptest.NewRequest("GET", "/api/v2/app", nil)
+	r.Header.Set("Authorization", b.auth.ServerToken())
+	if a := b.send(r); a.status != 401 || a.body["code"] != float64(CodeKey) {
+		t.Errorf("no API key: %d %s", a.status, a.raw)
+	}
+	r = httptest.NewRequest("GET", "/api/v2/app?api_key=key", nil)
+	r.Header.Set("Authorization", "Bearer "+b.auth.ServerToken())
+	b.want(http.StatusOK, b.send(r))
+	b.want(http.StatusForbidden, b.do(b.user("mo", auth.RoleModerator, "default:abc"), "POST", "/api/v2/moderation/ban", `{"target_user_id":"bob"}`))
+	golden(t, "error_expired", b.do(expired, "GET", "/api/v2/app", nil))
+}
+
+func TestRoleFromDatabase(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.server(http.StatusOK, "POST", "/api/v2/users", `{"users":{"mo":{"id":"mo","role":"moderator"}}}`)
+	b.want(http.StatusOK, b.do(b.user("mo", ""), "GET", ownPrefix+"frames?cid=default:abc", nil))
+	b.want(http.StatusForbidden, b.do(b.user("mo", "user"), "GET", ownPrefix+"frames?cid=default:abc", nil))
+}
+
+func TestGatekeeper(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(c *Config) { c.DefaultMode = ModeAutoOn })
+	g := Gatekeeper{DB: b.db, Now: b.now.Now}
+	ctx := t.Context()
+	refused := func(err error, status int, reason string) {
+		t.Helper()
+		r, ok := err.(*Refusal)
+		if !ok || r.Status != status || !strings.Contains(r.Reason, reason) {
+			t.Errorf("got %v, want %d with %q", err, status, reason)
+		}
+	}
+	if err := g.Admit(ctx, "default", "abc", "bob", "user"); err != nil {
+		t.Fatal(err)
+	}
+	if got := types(b.sent(event.TopicPublic)); got != event.CallFrameRecordingStarted {
+		t.Errorf("the first to join enqueued %q", got)
+	}
+	if err := g.Admit(ctx, "default", "abc", "carol", "user"); err != nil {
+		t.Fatal(err)
+	}
+	call := b.server(http.StatusOK, "GET", callURL, nil).body["call"].(map[string]any)
+	if by := call["created_by"].(map[string]any)["id"]; by != "bob" {
+		t.Errorf("created by %v", by)
+	}
+	refused(g.Admit(ctx, "nope", "abc", "bob", "user"), 404, `call type "nope" does not exist`)
+	refused(g.Admit(ctx, "default", "a/b", "bob", "user"), 400, "id must be")
+	refused(g.Admit(ctx, "default", "abc", "", "user"), 400, "user id")
+	refused(g.Watch(ctx, "default", "zzz", "bob", "user"), 404, "default:zzz")
+
+	until := b.now.Now().Add(time.Hour)
+	b.insert(&db.BanRow{ID: "b1", UserID: "bob", ByUserID: "mo", Reason: "nudity", CreatedAt: db.At(b.now.Now()), ExpiresAt: db.At(until)})
+	refused(g.Admit(ctx, "default", "abc", "bob", "user"), 403, "banned until "+until.Format(time.RFC3339)+": nudity")
+	refused(g.Admit(ctx, "default", "new", "bob", "user"), 403, "nudity")
+	refused(g.Watch(ctx, "default", "abc", "bob", "user"), 403, "nudity")
+	b.want(http.StatusForbidden, b.do(b.user("bob", ""), "POST", callURL, nil))
+	if err := g.Watch(ctx, "default", "abc", "bob", auth.RoleModerator); err != nil {
+		t.Errorf("a moderator may not watch: %v", err)
+	}
+	b.now.Advance(time.Hour)
+	if err := g.Admit(ctx, "default", "abc", "bob", "user"); err != nil {
+		t.Errorf("after the ban's end: %v", err)
+	}
+}
+
+func TestBlockKick(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := Gatekeeper{DB: b.db}
+	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
+	for range 2 {
+		b.server(http.StatusOK, "POST", callURL+"/block", `{"user_id":"bob"}`)
+	}
+	if got := b.actions.last(t); got.kind != "kick" || got.userID != "bob" || b.actions.count() != 1 {
+		t.Errorf("blocking kicked %+v, %d times", got, b.actions.count())
+	}
+	if err := g.Admit(t.Context(), "default", "abc", "bob", ""); err == nil || !strings.Contains(err.Error(), "blocked") {
+		t.Errorf("a blocked user: %v", err)
+	}
+	call := b.server(http.StatusOK, "GET", callURL, nil).body["call"].(map[string]any)
+	if ids := call["blocked_user_ids"].([]any); len(ids) != 1 || ids[0] != "bob" {
+		t.Errorf("blocked_user_ids %v", ids)
+	}
+	b.server(http.StatusOK, "POST", callURL+"/unblock", `{"user_id":"bob"}`)
+	if err := g.Admit(t.Context(), "default", "abc", "bob", ""); err != nil {
+		t.Errorf("after unblock: %v", err)
+	}
+	b.server(http.StatusOK, "POST", callURL+"/kick", `{"user_id":"bob","kicked_by_id":"alice"}`)
+	if got := b.actions.last(t); got.kind != "kick" || got.by != "alice" {
+		t.Errorf("kick ordered %+v", got)
+	}
+	if err := g.Admit(t.Context(), "default", "abc", "bob", ""); err != nil {
+		t.Errorf("a kick keeps out: %v", err)
+	}
+	b.server(http.StatusOK, "POST", callURL+"/kick", `{"user_id":"bob","block":true}`)
+	if err := g.Admit(t.Context(), "default", "abc", "bob", ""); err == nil {
+		t.Error("kick with block does not keep out")
+	}
+	b.server(http.StatusBadRequest, "POST", callURL+"/kick", `{}`)
+	if got := types(b.sent(event.TopicPublic)); got != "call.blocked_user call.unblocked_user call.blocked_user" {
+		t.Errorf("public events %q", got)
+	}
+}

@@ -1,0 +1,44 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+)
+
+// errorsPath is the page that "more_info" points to.
+const errorsPath = "/docs/errors"
+
+// codeTable says of every code what it means, in order.
+var codeTable = []struct {
+	code, status int
+	meaning      string
+}{
+	{CodeInternal, http.StatusInternalServerError, "The server failed. The log has the story under the answer's X-Request-Id."},
+	{CodeKey, http.StatusUnauthorized, "The API key is missing or wrong."},
+	{CodeInput, http.StatusBadRequest, "The request cannot be carried out as it stands. exception_fields names what is wrong and what would be right."},
+	{CodeAuth, http.StatusUnauthorized, "The token is missing or malformed, or speaks for nobody."},
+	{CodeNotFound, http.StatusNotFound, "What the path or a field names does not exist."},
+	{CodeForbidden, http.StatusForbidden, "The caller may not do this."},
+	{CodeTooLarge, http.StatusRequestEntityTooLarge, "The body exceeds 1 MiB."},
+	{CodeMethod, http.StatusMethodNotAllowed, "The path does not take this method."},
+	{CodeExpired, http.StatusUnauthorized, "The token has expired."},
+	{CodeNotYet, http.StatusUnauthorized, "The token's iat or nbf is more than 60 seconds in the future."},
+	{CodeSignature, http.StatusUnauthorized, "The token's algorithm is not HS256, or its signature is wrong."},
+	{CodeUnavailable, http.StatusServiceUnavailable, "A part that is needed does not answer, or is full. Try again."},
+	{CodeConflict, http.StatusConflict, "It exists already."},
+}
+
+// errorPage shows the codes to a person who follows "more_info".
+func (s *Server) errorPage(c echo.Context) error {
+	var b bytes.Buffer
+	b.WriteString("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Error codes</title>\n<h1>Error codes</h1>\n<dl>\n")
+	for _, row := range codeTable {
+		fmt.Fprintf(&b, "<dt id=\"%d\">%d (HTTP %d)</dt><dd>%s</dd>\n", row.code, row.code, row.status, html.EscapeString(row.meaning))
+	}
+	b.WriteString("</dl>\n</html>\n")
+	return c.HTMLBlob(http.StatusOK, b.Bytes())
+}

@@ -1,0 +1,118 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"stillwatch/internal/auth"
+	"stillwatch/internal/db"
+)
+
+// Refusal is why somebody may not enter a call.
+type Refusal struct {
+	// Status is the HTTP status to answer with: 400, 403 or 404.
+	Status int
+	// Reason is for the person who is refused.
+	Reason string
+}
+
+// Error returns the reason.
+func (r *Refusal) Error() string { return r.Reason }
+
+// Gatekeeper decides over entry to calls, for the media endpoints.
+type Gatekeeper struct {
+	DB *db.DB
+	// Now may be nil: then time.Now.
+	Now func() time.Time
+}
+
+// Admit lets a user into the call type:id and makes the call from its type if
+// it does not exist. The error is a *Refusal when the user may not enter:
+// names that cannot be (400), a ban or block (403), an unknown call type (404).
+// That the token is good for the call is not looked at here.
+func (g Gatekeeper) Admit(ctx context.Context, callType, id, userID, role string) error {
+	if err := checkCall(callType, id); err != nil {
+		return asRefusal(err)
+	}
+	if !validUser(userID) {
+		return &Refusal{http.StatusBadRequest, "the user id " + wantUser}
+	}
+	cid := callType + ":" + id
+	if err := refuseBanned(ctx, g.DB, g.now(), userID, cid); err != nil {
+		return err
+	}
+	known, err := g.DB.NewSelect().Model((*db.CallRow)(nil)).Where("cid = ?", cid).Exists(ctx)
+	if err != nil {
+		return fmt.Errorf("look for call %s: %w", cid, err)
+	}
+	if known {
+		return nil
+	}
+	_, err = createCall(ctx, g.DB, g.now, newCall{callType: callType, id: id, createdBy: userRequest{ID: userID, Role: role}})
+	return asRefusal(err)
+}
+
+// Watch lets a user see a participant of the call type:id. Moderators and
+// admins may see every call that exists; others are held to what Admit says
+// of bans. It makes nothing.
+func (g Gatekeeper) Watch(ctx context.Context, callType, id, userID, role string) error {
+	if err := checkCall(callType, id); err != nil {
+		return asRefusal(err)
+	}
+	cid := callType + ":" + id
+	known, err := g.DB.NewSelect().Model((*db.CallRow)(nil)).Where("cid = ?", cid).Exists(ctx)
+	if err != nil {
+		return fmt.Errorf("look for call %s: %w", cid, err)
+	}
+	if !known {
+		return asRefusal(notFound("call", cid))
+	}
+	if (auth.Identity{Role: role}).Moderates() {
+		return nil
+	}
+	return refuseBanned(ctx, g.DB, g.now(), userID, cid)
+}
+
+func (g Gatekeeper) now() time.Time {
+	if g.Now == nil {
+		return time.Now()
+	}
+	return g.Now()
+}
+
+// asRefusal lets a refusal of the API count as one of the gate; other errors
+// are ours, not the user's.
+func asRefusal(err error) error {
+	var api *apiError
+	if errors.As(err, &api) {
+		return &Refusal{Status: api.StatusCode, Reason: api.Message}
+	}
+	return err
+}
+
+// refuseBanned returns a *Refusal for a user who is banned or blocked.
+func refuseBanned(ctx context.Context, d *db.DB, now time.Time, userID, cid string) error {
+	ban, banned, err := d.Banned(ctx, userID, cid, now)
+	if err != nil || !banned {
+		return err
+	}
+	return &Refusal{http.StatusForbidden, banReason(ban)}
+}
+
+// banReason says "banned until <time>: <reason>" or "blocked in this call".
+func banReason(ban db.BanRow) string {
+	if ban.ID == "" { // an entry of the call's blocked users
+		return ban.Reason
+	}
+	text := "banned"
+	if !ban.ExpiresAt.IsZero() {
+		text += " until " + ban.ExpiresAt.Format(time.RFC3339)
+	}
+	if ban.Reason != "" {
+		text += ": " + ban.Reason
+	}
+	return text
+}

@@ -1,0 +1,112 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"stillwatch/web/callpage"
+	"stillwatch/web/console"
+)
+
+const (
+	videoPrefix      = "/api/v2/video"
+	callPrefix       = videoPrefix + "/call/:type/:id"
+	moderationPrefix = "/api/v2/moderation"
+	ownPrefix        = "/api/v2/stillwatch/"
+	livePath         = ownPrefix + "live"
+)
+
+// routes is the whole route table.
+func (s *Server) routes() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.handleError
+	e.Use(s.begin, s.observe(), s.recover, s.harden, crossOrigin, s.limit)
+
+	token := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(accessToken, h)) }
+	moderate := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(accessModerate, h)) }
+	administer := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(accessAdminister, h)) }
+
+	e.GET(callPrefix, token(s.getCall))
+	e.POST(callPrefix, token(s.getOrCreateCall))
+	e.POST(callPrefix+"/start_frame_recording", token(s.startFrameRecording))
+	e.POST(callPrefix+"/stop_frame_recording", token(s.stopFrameRecording))
+	e.POST(callPrefix+"/block", token(s.blockUser))
+	e.POST(callPrefix+"/unblock", token(s.unblockUser))
+	e.POST(callPrefix+"/kick", token(s.kickUser))
+
+	e.GET(videoPrefix+"/calltypes", administer(s.listCallTypes))
+	e.POST(videoPrefix+"/calltypes", administer(s.createCallType))
+	e.GET(videoPrefix+"/calltypes/:name", administer(s.getCallType))
+	e.PUT(videoPrefix+"/calltypes/:name", administer(s.updateCallType))
+	e.DELETE(videoPrefix+"/calltypes/:name", administer(s.deleteCallType))
+
+	e.POST(moderationPrefix+"/ban", moderate(s.ban))
+	e.POST(moderationPrefix+"/unban", moderate(s.unban))
+	e.POST(moderationPrefix+"/flag", moderate(s.flag))
+	e.POST(moderationPrefix+"/review_queue", moderate(s.queryReviewQueue))
+
+	e.POST("/api/v2/users", administer(s.upsertUsers))
+	e.GET("/api/v2/app", administer(s.getApp))
+	e.PATCH("/api/v2/app", administer(s.updateApp))
+
+	e.GET(ownPrefix+"frames", moderate(s.listFrames))
+	e.GET(ownPrefix+"coverage", moderate(s.coverage))
+	e.GET(ownPrefix+"decisions", moderate(s.listDecisions))
+	e.GET(ownPrefix+"actions", moderate(s.listActions))
+	e.GET(ownPrefix+"participants", token(s.listParticipants))
+	e.GET(livePath, s.require(accessModerate, s.live))
+
+	e.GET(errorsPath, s.errorPage)
+	e.GET("/healthz", s.healthz)
+	e.GET("/readyz", s.readyz)
+	if s.cfg.Gatherer != nil {
+		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{})))
+	}
+	for prefix, h := range map[string]http.Handler{"/whip/*": s.cfg.WHIP, "/whep/*": s.cfg.WHEP, "/s/*": s.cfg.Blobs} {
+		if h != nil {
+			e.Any(prefix, echo.WrapHandler(h))
+		}
+	}
+	s.pages(e)
+	return e
+}
+
+// pages adds what browsers show.
+func (s *Server) pages(e *echo.Echo) {
+	e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/console/") })
+	call := callpage.New(s.cfg.ImageOrigins)
+	e.GET("/call/:type/:id", echo.WrapHandler(call))
+	e.GET("/assets/call/*", echo.WrapHandler(call))
+	con := echo.WrapHandler(console.New(console.Config{
+		Auth: s.cfg.Auth, ImageOrigins: s.cfg.ImageOrigins, PublicURL: s.cfg.PublicURL, Log: s.log,
+		WithRole: s.withRole,
+	}))
+	for _, path := range []string{"/console", "/console/*", "/assets/console/*"} {
+		e.Any(path, con)
+	}
+}
+
+// crossOrigin lets pages of other origins use the API with a token. Cookies
+// are not let across: no answer allows credentials.
+func crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if !isAPI(c.Request().URL.Path) {
+			return next(c)
+		}
+		h := c.Response().Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "X-Request-Id")
+		if c.Request().Method != http.MethodOptions {
+			return next(c)
+		}
+		h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Stream-Auth-Type, X-Api-Key, X-Request-Id, X-Stream-Client")
+		h.Set("Access-Control-Max-Age", "86400")
+		return c.NoContent(http.StatusNoContent)
+	}
+}
+
+func isAPI(path string) bool { return len(path) >= 5 && path[:5] == "/api/" }

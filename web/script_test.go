@@ -1,0 +1,24 @@
+package web
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestScripts runs the tests of what the pages compute without a document.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("no node on this machine; make setup needs it as well")
+	}
+	files, err := filepath.Glob("*/testdata/*.test.mjs")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d test scripts, %v", len(files), err)
+	}
+	out, err := exec.CommandContext(t.Context(), node, append([]string{"--test"}, files...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,256 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Modes of a recording kind.
+const (
+	ModeAvailable = "available" // started and stopped by request
+	ModeDisabled  = "disabled"  // cannot be started
+	ModeAutoOn    = "auto-on"   // starts by itself with every new call
+)
+
+// Bounds and default of capture_interval_in_seconds.
+const (
+	MinInterval     = 2
+	MaxInterval     = 60
+	DefaultInterval = 2
+)
+
+// DefaultQuality is the frame height unless a setting says otherwise.
+const DefaultQuality = "720p"
+
+var (
+	modes           = []string{ModeAvailable, ModeDisabled, ModeAutoOn}
+	frameQualities  = []string{"360p", "420p", "480p", "720p", "1080p", "1440p"}
+	movieQualities  = []string{"360p", "480p", "720p", "1080p", "1440p", "portrait-360x640", "portrait-480x854", "portrait-720x1280", "portrait-1080x1920", "portrait-1440x2560"}
+	splitTypes      = []string{"audio_only", "video_only", "audio_video", "screenshare_audio_only", "screenshare_video_only", "screenshare_audio_video"}
+	encryptionModes = []string{"available", "disabled", "auto-on"}
+)
+
+// object is a group of settings that is kept and returned and has no effect
+// in this version.
+type object map[string]any
+
+// Settings are the settings of a call type and, frozen when it is created, of
+// a call. Zero values are not the defaults; DefaultSettings gives those.
+type Settings struct {
+	Audio               object              `json:"audio"`
+	Backstage           Backstage           `json:"backstage"`
+	Broadcasting        object              `json:"broadcasting"`
+	Geofencing          Geofencing          `json:"geofencing"`
+	Recording           Recording           `json:"recording"`
+	IndividualRecording IndividualRecording `json:"individual_recording"`
+	RawRecording        RawRecording        `json:"raw_recording"`
+	FrameRecording      FrameRecording      `json:"frame_recording"`
+	Ring                object              `json:"ring"`
+	Screensharing       object              `json:"screensharing"`
+	Transcription       object              `json:"transcription"`
+	Video               Switch              `json:"video"`
+	Thumbnails          Switch              `json:"thumbnails"`
+	Limits              Limits              `json:"limits"`
+	Session             SessionSettings     `json:"session"`
+	Ingress             Switch              `json:"ingress"`
+	Encryption          Encryption          `json:"encryption"`
+}
+
+// FrameRecording says whether and how still frames are captured.
+type FrameRecording struct {
+	// Mode is available, disabled or auto-on.
+	Mode string `json:"mode"`
+	// CaptureIntervalInSeconds is 2 to 60.
+	CaptureIntervalInSeconds int `json:"capture_interval_in_seconds"`
+	// Quality is the height: 360p, 420p, 480p, 720p, 1080p or 1440p. A smaller
+	// source is never enlarged.
+	Quality string `json:"quality"`
+}
+
+// Recording is about the composite movie.
+type Recording struct {
+	AudioOnly bool   `json:"audio_only"`
+	Mode      string `json:"mode"`
+	Quality   string `json:"quality"`
+	Layout    Layout `json:"layout"`
+}
+
+// Layout is a composite movie's.
+type Layout struct {
+	Name           string `json:"name"`
+	Options        object `json:"options"`
+	ExternalAppURL string `json:"external_app_url"`
+	ExternalCSSURL string `json:"external_css_url"`
+}
+
+// IndividualRecording is about one movie each.
+type IndividualRecording struct {
+	Mode        string   `json:"mode"`
+	OutputTypes []string `json:"output_types"`
+}
+
+// RawRecording is about the packets as they arrive.
+type RawRecording struct {
+	Mode      string `json:"mode"`
+	AudioOnly bool   `json:"audio_only"`
+}
+
+// Backstage lets a call wait before it goes live.
+type Backstage struct {
+	Enabled              bool `json:"enabled"`
+	JoinAheadTimeSeconds int  `json:"join_ahead_time_seconds,omitempty"`
+}
+
+// Geofencing names regions.
+type Geofencing struct {
+	Names []string `json:"names"`
+}
+
+// Switch is a group with nothing but an on and off.
+type Switch struct {
+	Enabled bool `json:"enabled"`
+}
+
+// Limits bound a call; zero is no limit.
+type Limits struct {
+	MaxParticipants             int      `json:"max_participants,omitempty"`
+	MaxParticipantsExcludeRoles []string `json:"max_participants_exclude_roles,omitempty"`
+	MaxParticipantsExcludeOwner bool     `json:"max_participants_exclude_owner,omitempty"`
+	MaxDurationSeconds          int      `json:"max_duration_seconds,omitempty"`
+}
+
+// SessionSettings are about the live run.
+type SessionSettings struct {
+	InactivityTimeoutSeconds int `json:"inactivity_timeout_seconds"`
+}
+
+// Encryption is end to end, which leaves nothing to look at.
+type Encryption struct {
+	Mode string `json:"mode"`
+}
+
+// DefaultSettings are those of a call type that was made without any.
+func DefaultSettings() Settings {
+	return Settings{
+		Audio: object{}, Broadcasting: object{}, Ring: object{}, Screensharing: object{}, Transcription: object{},
+		Geofencing: Geofencing{Names: []string{}},
+		Recording: Recording{
+			Mode: ModeAvailable, Quality: "720p", Layout: Layout{Name: "spotlight", Options: object{}},
+		},
+		IndividualRecording: IndividualRecording{Mode: ModeDisabled, OutputTypes: []string{"audio_video"}},
+		RawRecording:        RawRecording{Mode: ModeDisabled},
+		FrameRecording:      FrameRecording{Mode: ModeAvailable, CaptureIntervalInSeconds: DefaultInterval, Quality: DefaultQuality},
+		Video:               Switch{Enabled: true},
+		Encryption:          Encryption{Mode: ModeDisabled},
+	}
+}
+
+// Merge returns the settings with a partial update applied: objects and
+// fields that patch does not name stay as they are. prefix is the patch's
+// path in the request, for errors.
+func (s Settings) Merge(patch json.RawMessage, prefix string) (Settings, error) {
+	if len(patch) == 0 || string(patch) == "null" {
+		return s, nil
+	}
+	merged := s.clone()
+	if err := unmarshal(patch, prefix, &merged); err != nil {
+		return s, err
+	}
+	fields := merged.check(prefix)
+	if wantsMode(patch) {
+		fields[prefix+".frame_recording.mode"] = "is required and must be one of " + list(modes)
+	}
+	if len(fields) > 0 {
+		return s, badFields(fields)
+	}
+	return merged.filled(), nil
+}
+
+// wantsMode tells whether patch has a frame_recording object without a mode.
+func wantsMode(patch json.RawMessage) bool {
+	var p struct {
+		FrameRecording map[string]json.RawMessage `json:"frame_recording"`
+	}
+	if json.Unmarshal(patch, &p) != nil || p.FrameRecording == nil {
+		return false
+	}
+	_, ok := p.FrameRecording["mode"]
+	return !ok
+}
+
+// clone copies what Merge could otherwise change through shared maps.
+func (s Settings) clone() Settings {
+	for _, m := range []*object{&s.Audio, &s.Broadcasting, &s.Ring, &s.Screensharing, &s.Transcription, &s.Recording.Layout.Options} {
+		*m = maps.Clone(*m)
+	}
+	s.Geofencing.Names = slices.Clone(s.Geofencing.Names)
+	s.IndividualRecording.OutputTypes = slices.Clone(s.IndividualRecording.OutputTypes)
+	s.Limits.MaxParticipantsExcludeRoles = slices.Clone(s.Limits.MaxParticipantsExcludeRoles)
+	return s
+}
+
+// filled replaces collections that a patch set to null: clients get [] and {}.
+func (s Settings) filled() Settings {
+	for _, m := range []*object{&s.Audio, &s.Broadcasting, &s.Ring, &s.Screensharing, &s.Transcription, &s.Recording.Layout.Options} {
+		if *m == nil {
+			*m = object{}
+		}
+	}
+	if s.Geofencing.Names == nil {
+		s.Geofencing.Names = []string{}
+	}
+	if s.IndividualRecording.OutputTypes == nil {
+		s.IndividualRecording.OutputTypes = []string{}
+	}
+	return s
+}
+
+// check returns what is wrong, by field.
+func (s Settings) check(prefix string) map[string]string {
+	fields := map[string]string{}
+	oneOf := func(field, value string, allowed []string) {
+		if !slices.Contains(allowed, value) {
+			fields[prefix+"."+field] = "must be one of " + list(allowed)
+		}
+	}
+	atLeastZero := func(field string, n int) {
+		if n < 0 {
+			fields[prefix+"."+field] = "must not be negative"
+		}
+	}
+	oneOf("frame_recording.mode", s.FrameRecording.Mode, modes)
+	oneOf("frame_recording.quality", s.FrameRecording.Quality, frameQualities)
+	if n := s.FrameRecording.CaptureIntervalInSeconds; n < MinInterval || n > MaxInterval {
+		fields[prefix+".frame_recording.capture_interval_in_seconds"] = fmt.Sprintf("must be an integer from %d to %d", MinInterval, MaxInterval)
+	}
+	oneOf("recording.mode", s.Recording.Mode, modes)
+	oneOf("recording.quality", s.Recording.Quality, movieQualities)
+	oneOf("individual_recording.mode", s.IndividualRecording.Mode, modes)
+	for _, t := range s.IndividualRecording.OutputTypes {
+		oneOf("individual_recording.output_types", t, splitTypes)
+	}
+	oneOf("raw_recording.mode", s.RawRecording.Mode, modes)
+	oneOf("encryption.mode", s.Encryption.Mode, encryptionModes)
+	atLeastZero("limits.max_participants", s.Limits.MaxParticipants)
+	atLeastZero("limits.max_duration_seconds", s.Limits.MaxDurationSeconds)
+	atLeastZero("backstage.join_ahead_time_seconds", s.Backstage.JoinAheadTimeSeconds)
+	atLeastZero("session.inactivity_timeout_seconds", s.Session.InactivityTimeoutSeconds)
+	return fields
+}
+
+func list(values []string) string { return strings.Join(values, ", ") }
+
+// FrameSettings reads the frame recording settings out of the settings JSON
+// of a call or a call type. What is missing has its default.
+func FrameSettings(settings json.RawMessage) (FrameRecording, error) {
+	s := DefaultSettings()
+	if len(settings) > 0 {
+		if err := json.Unmarshal(settings, &s); err != nil {
+			return FrameRecording{}, fmt.Errorf("read frame settings: %w", err)
+		}
+	}
+	return s.FrameRecording, nil
+}

@@ -1,0 +1,90 @@
+// Package web is the HTTP face of the program: the server API, the call page
+// and the moderators' console.
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stillwatch/actions"
+	"stillwatch/internal/auth"
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+)
+
+// Actions takes moderation orders in; *actions.Desk is one. Each order is
+// recorded when the method returns. That it has taken effect is told by an
+// event.
+type Actions interface {
+	Ban(ctx context.Context, r actions.BanRequest) (actionID string, err error)
+	Unban(ctx context.Context, userID, cid, byUserID string) (lifted int, err error)
+	Flag(ctx context.Context, r actions.FlagRequest) (itemID string, err error)
+	Kick(ctx context.Context, r actions.KickRequest) (actionID string, err error)
+}
+
+// Live follows a topic from now on, without a group, until ctx ends.
+type Live interface {
+	Tail(ctx context.Context, topic event.Topic, fn func(event.Envelope)) error
+}
+
+// Signer makes the URL by which a browser fetches an object until expires.
+type Signer interface {
+	SignGet(key string, expires time.Time) string
+}
+
+// Config is what a Server is made of. Fields without "may be nil" are needed.
+type Config struct {
+	// Listen is the TCP address, "127.0.0.1:8080"; port 0 takes a free one.
+	Listen string
+	DB     *db.DB
+	Auth   *auth.Auth
+	// Actions, Live and Signer are the behaviour of other parts.
+	Actions Actions
+	Live    Live
+	Signer  Signer
+	// WHIP, WHEP and Blobs serve /whip/, /whep/ and /s/. Each may be nil:
+	// then its paths are not found. They check their callers themselves.
+	WHIP, WHEP, Blobs http.Handler
+	// Gatherer is what /metrics shows. May be nil: then it is not found.
+	Gatherer prometheus.Gatherer
+	// Registerer takes the server's own metrics. May be nil.
+	Registerer prometheus.Registerer
+	// CheckURL refuses webhook addresses that may not be reached, when they
+	// are entered. May be nil.
+	CheckURL func(rawURL string) error
+	// Checks are asked by /readyz, by name, with two seconds each.
+	Checks map[string]func(context.Context) error
+	// PublicURL is the origin clients reach the server by; "" when not known.
+	PublicURL string
+	// ImageOrigins are the origins, besides our own and PublicURL, that signed
+	// URLs lie on.
+	ImageOrigins []string
+	// DefaultMode is the frame recording mode that the call type "default"
+	// gets when the database has none yet; "" means "available".
+	DefaultMode string
+	// Log may be nil: then slog.Default.
+	Log *slog.Logger
+	// Now may be nil: then time.Now.
+	Now func() time.Time
+}
+
+func (c *Config) fillIn() {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Log = c.Log.With("component", "web")
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.PublicURL != "" {
+		c.ImageOrigins = append(slices.Clone(c.ImageOrigins), c.PublicURL)
+	}
+	if c.DefaultMode == "" {
+		c.DefaultMode = ModeAvailable
+	}
+}
