@@ -74,7 +74,7 @@ func (e *Engine) Reset(userID string, at time.Time) {
 	for who, p := range e.people {
 		if who.UserID == userID && at.After(p.since) {
 			clean := e.blank()
-			clean.since, clean.latest = at, p.latest
+			clean.since, clean.latest, clean.seen = at, p.latest, p.seen
 			e.people[who] = clean
 		}
 	}

@@ -39,6 +39,7 @@ type person struct {
 	// since is when the participant was last reset; older frames are void.
 	since  time.Time
 	latest time.Time
+	seen   *recall
 }
 
 type track struct {
@@ -95,6 +96,9 @@ func (e *Engine) Observe(v event.Verdict) []Decision {
 // note puts v into the participant's windows.
 func (e *Engine) note(who Person, v event.Verdict) (*person, bool) {
 	p := e.person(who)
+	if !p.seen.add(v.Frame.FrameID) {
+		return p, false
+	}
 	if p.latest.Sub(v.Frame.CapturedAt) > clockStep {
 		p.rewind(v.Frame.CapturedAt)
 	}
@@ -115,7 +119,7 @@ func (e *Engine) note(who Person, v event.Verdict) (*person, bool) {
 }
 
 // clockStep is by how much a frame must be older than the newest to tell that
-// the clock was set back; the bus brings no frame so late.
+// the clock was set back; the bus brings no new frame so late.
 const clockStep = time.Minute
 
 // rewind drops the frames that were captured after at, by a clock that has been
@@ -141,7 +145,7 @@ func (e *Engine) person(who Person) *person {
 }
 
 func (e *Engine) blank() *person {
-	return &person{fired: map[string]bool{}, known: frames{size: e.size}, all: frames{size: e.size}}
+	return &person{fired: map[string]bool{}, known: frames{size: e.size}, all: frames{size: e.size}, seen: &recall{}}
 }
 
 // track returns the window of a track and makes it the most recent one.

@@ -275,3 +275,9 @@ func TestForgetDropsTheIdle(t *testing.T) {
 		t.Errorf("forgot %d", n)
 	}
 }
+
+func TestDuplicateFromLongAgoIsNotAClockSetBack(t *testing.T) {
+	t.Parallel()
+	e := New(Default())
+	wantTold(t, feed(e, seen("bob", 0, 0.1), seen("bob", 40, 0.9), seen("bob", 0, 0.1), seen("bob", 41, 0.9)), "bob flag explicit-flag")
+}
