@@ -6,7 +6,7 @@ GOTEST  := $(GO) test -timeout 15m
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test build run test unit race lint bench nightly fresh clean
+.PHONY: help setup setup-test build run test unit race lint generate bench nightly fresh clean
 
 help: ## print this menu
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: ## gofmt, vet, staticcheck and the import table
 	$(GO) vet ./...
 	$(TOOLS)/staticcheck ./...
 	CGO_ENABLED=0 $(GO) vet ./...
+
+generate: ## make what is generated: the API's types and routes
+	$(GO) generate ./web/api
 
 bench: build ## print the capture benchmark (40 participants, 720p VP8, 2 s) as JSON
 	$(BIN) bench capture --participants 40 --codec vp8 --interval 2s --quality 720p --duration 60s --json

@@ -9,19 +9,11 @@ import (
 
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
+	"stillwatch/web/api"
 	"stillwatch/web/console"
 )
 
 const callerKey = "stillwatch.caller"
-
-// access is what a route asks of its caller.
-type access int
-
-const (
-	accessToken      access = iota // any valid token; the handler decides the rest
-	accessModerate                 // server token, or the role moderator or admin
-	accessAdminister               // server token, or the role admin
-)
 
 // caller is who the request comes from. It is set on every route that needs
 // a token.
@@ -54,20 +46,20 @@ func actor(c echo.Context, named string) (string, error) {
 const systemUser = "system"
 
 // require authenticates the request and checks the route's access.
-func (s *Server) require(need access, next echo.HandlerFunc) echo.HandlerFunc {
+func (s *Server) require(need api.Access, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id, err := s.identify(c)
 		if err != nil {
 			return err
 		}
-		if need == accessModerate && !id.Moderates() {
+		if need == api.AccessModerate && !id.Moderates() {
 			return forbidden("this needs a server token or the role moderator or admin")
 		}
-		if need == accessAdminister && !id.Administers() {
+		if need == api.AccessAdminister && !id.Administers() {
 			return forbidden("this needs a server token or the role admin")
 		}
 		// A token for some calls is no licence over all of them.
-		if need != accessToken && !id.Server && len(id.CallCIDs) > 0 {
+		if need != api.AccessToken && !id.Server && len(id.CallCIDs) > 0 {
 			return forbidden("the token is good for some calls only: this needs one without call_cids")
 		}
 		c.Set(callerKey, id)

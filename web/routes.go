@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"stillwatch/web/api"
 	"stillwatch/web/callpage"
 	"stillwatch/web/console"
 )
@@ -25,9 +26,14 @@ func (s *Server) routes() *echo.Echo {
 	e.HTTPErrorHandler = s.handleError
 	e.Use(s.begin, s.observe(), s.recover, s.harden, crossOrigin, s.limit)
 
-	token := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(accessToken, h)) }
-	moderate := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(accessModerate, h)) }
-	administer := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(accessAdminister, h)) }
+	if err := s.operations(e); err != nil {
+		panic(err) // the document is ours and tested
+	}
+	// Routes from here on replace those of the document until their handlers
+	// have moved to it.
+	token := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(api.AccessToken, h)) }
+	moderate := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(api.AccessModerate, h)) }
+	administer := func(h echo.HandlerFunc) echo.HandlerFunc { return bound(s.require(api.AccessAdminister, h)) }
 
 	e.GET(callPrefix, token(s.getCall))
 	e.POST(callPrefix, token(s.getOrCreateCall))
@@ -57,7 +63,7 @@ func (s *Server) routes() *echo.Echo {
 	e.GET(ownPrefix+"decisions", moderate(s.listDecisions))
 	e.GET(ownPrefix+"actions", moderate(s.listActions))
 	e.GET(ownPrefix+"participants", token(s.listParticipants))
-	e.GET(livePath, s.require(accessModerate, s.live))
+	e.GET(livePath, s.require(api.AccessModerate, s.live))
 
 	e.GET(errorsPath, s.errorPage)
 	e.GET("/healthz", s.healthz)
@@ -98,12 +104,12 @@ func crossOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		h := c.Response().Header()
 		h.Set("Access-Control-Allow-Origin", "*")
-		h.Set("Access-Control-Expose-Headers", "X-Request-Id")
+		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, X-Request-Id")
 		if c.Request().Method != http.MethodOptions {
 			return next(c)
 		}
 		h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Stream-Auth-Type, X-Api-Key, X-Request-Id, X-Stream-Client")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, Stream-Auth-Type, X-Api-Key, X-Request-Id, X-Stream-Client")
 		h.Set("Access-Control-Max-Age", "86400")
 		return c.NoContent(http.StatusNoContent)
 	}

@@ -1,0 +1,3 @@
+package event
+
+func moderationEntries() []Entry { return nil }
