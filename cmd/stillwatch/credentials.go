@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"stillwatch/internal/config"
+	"stillwatch/internal/seal"
 )
 
 // credentials are the secrets of this installation.
@@ -63,6 +64,23 @@ func randomText(bytes int) string {
 	b := make([]byte, bytes)
 	_, _ = rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// openSeal makes the box that secrets in the database are sealed with, of the
+// setting auth.master_key or of the file master.key in the data folder.
+func openSeal(cfg config.Config) (*seal.Box, error) {
+	if cfg.Auth.MasterKey != "" {
+		key, err := seal.ParseKey(cfg.Auth.MasterKey)
+		if err != nil {
+			return nil, fmt.Errorf("setting auth.master_key: %w", err)
+		}
+		return seal.New(key)
+	}
+	key, err := seal.LoadKey(filepath.Join(cfg.Data.Dir, "master.key"))
+	if err != nil {
+		return nil, err
+	}
+	return seal.New(key)
 }
 
 // deriveURLKey makes the URL key from the API secret with HKDF (RFC 5869).

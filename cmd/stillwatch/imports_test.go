@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"internal/db":        ground,
 	"internal/netguard":  ground,
 	"internal/auth":      ground,
+	"internal/seal":      {},
 	"internal/testkit":   append([]string{"internal/testkit"}, floor...),
 	"internal/retention": floor,
 	"internal/synthetic": ground,
@@ -36,7 +37,7 @@ var layers = map[string][]string{
 
 var (
 	ground = []string{"internal/event", "internal/service", "internal/telemetry", "internal/config"}
-	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/evidence"}, ground...)
+	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/evidence"}, ground...)
 )
 
 // onlyCmd are the packages with native code, imported by cmd alone.

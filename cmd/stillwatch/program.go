@@ -24,6 +24,7 @@ import (
 	"stillwatch/internal/config"
 	"stillwatch/internal/db"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/seal"
 	"stillwatch/internal/service"
 	"stillwatch/internal/telemetry"
 	"stillwatch/models"
@@ -44,6 +45,7 @@ type Program struct {
 	lock    *os.File
 
 	auth  *auth.Auth
+	seal  *seal.Box
 	redis *bus.Server
 	bus   *bus.Bus
 	db    *db.DB
@@ -129,6 +131,9 @@ func (p *Program) openData(context.Context) error {
 		return err
 	}
 	if p.cred, err = loadCredentials(p.cfg); err != nil {
+		return err
+	}
+	if p.seal, err = openSeal(p.cfg); err != nil {
 		return err
 	}
 	p.auth = auth.New(p.cred.APIKey, p.cred.APISecret)

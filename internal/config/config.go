@@ -40,6 +40,7 @@ type Config struct {
 	Auth struct {
 		APIKey    string `koanf:"api_key" doc:"API key; empty: made at the first start and kept in the data folder."`
 		APISecret string `koanf:"api_secret" secret:"yes" doc:"Secret that signs tokens and webhooks, 32 characters or more; empty: made at the first start."`
+		MasterKey string `koanf:"master_key" secret:"yes" doc:"Key that stored secrets of hooks and storages are sealed with, 32 bytes as hex or base64, the same on all machines; empty: made at the first start and kept in the data folder."`
 	} `koanf:"auth"`
 	Redis struct {
 		URL string `koanf:"url" secret:"yes" doc:"redis://, rediss:// or unix:// of a Redis 7; empty: one is started as a child on a socket in the data folder."`
@@ -259,6 +260,7 @@ func (c Config) Check() error {
 	bad(c.Data.Dir != "", "data.dir", c.Data.Dir, "a folder")
 	bad(c.Auth.APISecret == "" || len(c.Auth.APISecret) >= 32, "auth.api_secret", "(hidden)", "32 characters or more")
 	bad((c.Auth.APIKey == "") == (c.Auth.APISecret == ""), "auth.api_key", c.Auth.APIKey, "key and secret both set, or neither")
+	bad(c.Auth.MasterKey == "" || isKey(c.Auth.MasterKey), "auth.master_key", "(hidden)", "32 bytes as hex or base64, e.g. of openssl rand -base64 32")
 	bad(hasScheme(c.Redis.URL, "redis", "rediss", "unix"), "redis.url", "(hidden)", "redis://, rediss:// or unix://")
 	bad(hasScheme(c.Database.URL, "postgres", "postgresql", "sqlite"), "database.url", "(hidden)", "postgres:// or sqlite://")
 	bad(hasScheme(c.Blob.URL, "s3", "file"), "blob.url", "(hidden)", "s3:// or file://")
@@ -283,6 +285,13 @@ func isAddress(s string) bool {
 	_, port, err := net.SplitHostPort(s)
 	n, perr := strconv.Atoi(port)
 	return err == nil && perr == nil && n >= 0 && n <= 65535
+}
+
+// isKey tells whether s can be the text of 32 bytes: 64 hex digits, or base64
+// with or without padding.
+func isKey(s string) bool {
+	digits, padded := strings.TrimRight(s, "="), len(s) == 64 || len(s) == 44 || len(s) == 43
+	return padded && strings.Trim(digits, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_") == ""
 }
 
 func isOrigin(s string) bool {

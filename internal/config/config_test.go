@@ -79,6 +79,7 @@ func TestCheckNamesTheSetting(t *testing.T) {
 		"STILLWATCH_LOG_LEVEL=loud":                "log.level",
 		"STILLWATCH_LOG_FORMAT=xml":                "log.format",
 		"STILLWATCH_AUTH_API_SECRET=short-secret1": "auth.api_secret",
+		"STILLWATCH_AUTH_MASTER_KEY=short":         "auth.master_key",
 	} {
 		_, err := Load("", []string{env})
 		var bad *Error
