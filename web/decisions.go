@@ -6,93 +6,52 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/labstack/echo/v4"
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/web/api"
 )
 
-type decisionBody struct {
-	ID            string          `json:"id"`
-	CallCID       string          `json:"call_cid"`
-	SessionID     string          `json:"session_id"`
-	UserID        string          `json:"user_id"`
-	Rule          string          `json:"rule"`
-	PolicyVersion string          `json:"policy_version"`
-	Action        string          `json:"action"`
-	Labels        []string        `json:"labels"`
-	Score         float64         `json:"score"`
-	Evidence      json.RawMessage `json:"evidence"`
-	At            time.Time       `json:"at"`
-	Actions       []actionBody    `json:"actions"`
-}
-
-type actionBody struct {
-	ID          string     `json:"id"`
-	DecisionID  string     `json:"decision_id"`
-	Kind        string     `json:"kind"`
-	CallCID     string     `json:"call_cid"`
-	UserID      string     `json:"user_id"`
-	UserName    string     `json:"user_name"`
-	ByUserID    string     `json:"by_user_id"`
-	Reason      string     `json:"reason"`
-	State       string     `json:"state"`
-	Attempts    int        `json:"attempts"`
-	RequestedAt time.Time  `json:"requested_at"`
-	CapturedAt  *time.Time `json:"captured_at,omitempty"`
-	ConfirmedAt *time.Time `json:"confirmed_at,omitempty"`
-	// CapturedToConfirmedMS is from the deciding frame's last packet to the
-	// confirmation; absent before it and for orders without a frame.
-	CapturedToConfirmedMS *float64 `json:"captured_to_confirmed_ms,omitempty"`
-}
-
-// listDecisions gives what the policy made of the verdicts, newest first.
-func (s *Server) listDecisions(c echo.Context) error {
-	p, err := queryPage(c)
+// ListDecisions gives what the policy made of the verdicts, newest first.
+func (s *Server) ListDecisions(ctx context.Context, req api.ListDecisionsRequestObject) (api.ListDecisionsResponseObject, error) {
+	in := req.Params
+	p, err := newPage(in.Limit, in.Next)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx := c.Request().Context()
 	var rows []db.DecisionRow
 	q := p.apply(s.cfg.DB.NewSelect().Model(&rows), "at")
-	if err := whereGiven(q, map[string]string{"cid": c.QueryParam("cid"), "user_id": c.QueryParam("user_id")}).Scan(ctx); err != nil {
-		return fmt.Errorf("read decisions: %w", err)
+	if err := whereGiven(q, in.Cid, in.UserID).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read decisions: %w", err)
 	}
 	rows, next := cut(p, rows, func(r *db.DecisionRow) cursor { return cursor{r.At.UnixNano(), r.ID} })
 	actions, err := s.actionsOf(ctx, rows)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	decisions := []decisionBody{}
+	decisions := []api.Decision{}
 	for _, r := range rows {
-		d := decisionBody{
-			ID: r.ID, CallCID: r.CID, SessionID: r.SessionID, UserID: r.UserID, Rule: r.Rule, PolicyVersion: r.PolicyVersion,
-			Action: r.Action, Labels: r.Labels.V, Score: r.Score, Evidence: jsonOr(r.Evidence.V, "[]"), At: r.At.Time,
-			Actions: actions[r.ID],
-		}
-		if d.Labels == nil {
-			d.Labels = []string{}
-		}
-		if d.Actions == nil {
-			d.Actions = []actionBody{}
-		}
-		decisions = append(decisions, d)
+		decisions = append(decisions, api.Decision{
+			ID: r.ID, CallCid: r.CID, SessionID: r.SessionID, UserID: r.UserID, Rule: r.Rule, PolicyVersion: r.PolicyVersion,
+			Action: r.Action, Labels: orEmpty(r.Labels.V), Score: r.Score, Evidence: jsonOr(r.Evidence.V, "{}"), At: r.At.Time,
+			Actions: orEmpty(actions[r.ID]),
+		})
 	}
-	return s.ok(c, reply{"decisions": decisions, "next": next})
+	return api.ListDecisions200JSONResponse{Decisions: decisions, Next: next}, nil
 }
 
-// listActions gives what was ordered by policy or people, newest first.
-func (s *Server) listActions(c echo.Context) error {
-	p, err := queryPage(c)
+// ListActions gives what was ordered by policy or people, newest first.
+func (s *Server) ListActions(ctx context.Context, req api.ListActionsRequestObject) (api.ListActionsResponseObject, error) {
+	in := req.Params
+	p, err := newPage(in.Limit, in.Next)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx := c.Request().Context()
 	var rows []db.ActionRow
 	q := p.apply(s.cfg.DB.NewSelect().Model(&rows), "requested_at")
-	if err := whereGiven(q, map[string]string{"cid": c.QueryParam("cid"), "user_id": c.QueryParam("user_id")}).Scan(ctx); err != nil {
-		return fmt.Errorf("read actions: %w", err)
+	if err := whereGiven(q, in.Cid, in.UserID).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read actions: %w", err)
 	}
 	rows, next := cut(p, rows, func(r *db.ActionRow) cursor { return cursor{r.RequestedAt.UnixNano(), r.ID} })
 	var ids []string
@@ -101,19 +60,19 @@ func (s *Server) listActions(c echo.Context) error {
 	}
 	users, err := s.cfg.DB.UsersIn(ctx, "", ids...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	actions := []actionBody{}
+	actions := []api.Action{}
 	for _, r := range rows {
 		b := actionBodyOf(r)
 		b.UserName = users[r.UserID].Name
 		actions = append(actions, b)
 	}
-	return s.ok(c, reply{"actions": actions, "next": next})
+	return api.ListActions200JSONResponse{Actions: actions, Next: next}, nil
 }
 
-func (s *Server) actionsOf(ctx context.Context, decisions []db.DecisionRow) (map[string][]actionBody, error) {
-	out := map[string][]actionBody{}
+func (s *Server) actionsOf(ctx context.Context, decisions []db.DecisionRow) (map[string][]api.Action, error) {
+	out := map[string][]api.Action{}
 	if len(decisions) == 0 {
 		return out, nil
 	}
@@ -132,9 +91,9 @@ func (s *Server) actionsOf(ctx context.Context, decisions []db.DecisionRow) (map
 	return out, nil
 }
 
-func actionBodyOf(r db.ActionRow) actionBody {
-	b := actionBody{
-		ID: r.ID, DecisionID: r.DecisionID, Kind: r.Kind, CallCID: r.CID, UserID: r.UserID, ByUserID: r.ByUserID,
+func actionBodyOf(r db.ActionRow) api.Action {
+	b := api.Action{
+		ID: r.ID, DecisionID: r.DecisionID, Kind: r.Kind, CallCid: r.CID, UserID: r.UserID, ByUserID: r.ByUserID,
 		Reason: r.Reason, State: r.State, Attempts: r.Attempts, RequestedAt: r.RequestedAt.Time,
 	}
 	var order event.ActionRequested
@@ -143,7 +102,7 @@ func actionBodyOf(r db.ActionRow) actionBody {
 	}
 	if !r.ConfirmedAt.IsZero() {
 		b.ConfirmedAt = &r.ConfirmedAt.Time
-		b.CapturedToConfirmedMS = between(b.CapturedAt, *b.ConfirmedAt)
+		b.CapturedToConfirmedMs = between(b.CapturedAt, *b.ConfirmedAt)
 	}
 	return b
 }

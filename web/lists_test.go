@@ -106,7 +106,7 @@ func TestDecisions(t *testing.T) {
 	b.insert(
 		&db.DecisionRow{
 			ID: "d1", CID: "default:abc", SessionID: "s", UserID: "bob", Rule: "nudity", PolicyVersion: "1", Action: "ban",
-			Labels: db.JSON[[]string]{V: []string{"Porn"}}, Score: 0.98, Evidence: raw(`[]`), At: db.At(at),
+			Labels: db.JSON[[]string]{V: []string{"Porn"}}, Score: 0.98, Evidence: raw(`{}`), At: db.At(at),
 		},
 		&db.ActionRow{
 			ID: "a1", DecisionID: "d1", Kind: "ban", CID: "default:abc", SessionID: "s", UserID: "bob", ByUserID: "system", Reason: "nudity",

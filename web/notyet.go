@@ -157,20 +157,8 @@ func (notYet) GetRateLimits(context.Context, api.GetRateLimitsRequestObject) (ap
 func (notYet) ListRoles(context.Context, api.ListRolesRequestObject) (api.ListRolesResponseObject, error) {
 	return nil, missing("ListRoles")
 }
-func (notYet) ListActions(context.Context, api.ListActionsRequestObject) (api.ListActionsResponseObject, error) {
-	return nil, missing("ListActions")
-}
-func (notYet) GetCoverage(context.Context, api.GetCoverageRequestObject) (api.GetCoverageResponseObject, error) {
-	return nil, missing("GetCoverage")
-}
-func (notYet) ListDecisions(context.Context, api.ListDecisionsRequestObject) (api.ListDecisionsResponseObject, error) {
-	return nil, missing("ListDecisions")
-}
 func (notYet) GetDelivery(context.Context, api.GetDeliveryRequestObject) (api.GetDeliveryResponseObject, error) {
 	return nil, missing("GetDelivery")
-}
-func (notYet) ListFrames(context.Context, api.ListFramesRequestObject) (api.ListFramesResponseObject, error) {
-	return nil, missing("ListFrames")
 }
 func (notYet) ListHooks(context.Context, api.ListHooksRequestObject) (api.ListHooksResponseObject, error) {
 	return nil, missing("ListHooks")
@@ -186,9 +174,6 @@ func (notYet) RotateHookSecret(context.Context, api.RotateHookSecretRequestObjec
 }
 func (notYet) TestHook(context.Context, api.TestHookRequestObject) (api.TestHookResponseObject, error) {
 	return nil, missing("TestHook")
-}
-func (notYet) ListParticipants(context.Context, api.ListParticipantsRequestObject) (api.ListParticipantsResponseObject, error) {
-	return nil, missing("ListParticipants")
 }
 func (notYet) GetTask(context.Context, api.GetTaskRequestObject) (api.GetTaskResponseObject, error) {
 	return nil, missing("GetTask")

@@ -1,52 +1,35 @@
 package web
 
 import (
+	"context"
 	"fmt"
-	"time"
 
-	"github.com/labstack/echo/v4"
-
+	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
-	"stillwatch/internal/event"
+	"stillwatch/web/api"
 )
 
-type participantBody struct {
-	User          event.User `json:"user"`
-	UserSessionID string     `json:"user_session_id"`
-	Role          string     `json:"role"`
-	JoinedAt      time.Time  `json:"joined_at"`
-}
-
-// listParticipants gives who is in the call now: to moderators, and to those
+// ListParticipants gives who is in the call now: to moderators, and to those
 // who are in it themselves.
-func (s *Server) listParticipants(c echo.Context) error {
-	p, err := queryPage(c)
+func (s *Server) ListParticipants(ctx context.Context, req api.ListParticipantsRequestObject) (api.ListParticipantsResponseObject, error) {
+	cid := req.Params.Cid
+	p, err := newPage(req.Params.Limit, req.Params.Next)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cid := c.QueryParam("cid")
 	if _, _, err := splitCID("cid", cid); err != nil {
-		return err
+		return nil, err
 	}
-	ctx, who := c.Request().Context(), caller(c)
 	call, err := s.call(ctx, cid)
 	if db.IsNotFound(err) {
-		return notFound("call", cid)
+		return nil, notFound("call", cid)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !who.Moderates() || !who.MayJoin(cid) {
-		if err := s.mayEnter(ctx, who, cid); err != nil {
-			return err
-		}
-		in, err := s.cfg.DB.NewSelect().Model((*db.ParticipantRow)(nil)).Where("session_id = ?", call.CurrentSessionID).
-			Where("user_id = ?", who.UserID).Where("left_at = 0").Exists(ctx)
-		if err != nil {
-			return fmt.Errorf("look for %s in %s: %w", who.UserID, cid, err)
-		}
-		if !in {
-			return forbidden("only participants of %s may see who is in it", cid)
+	if who := callerOf(ctx); !who.Moderates() || !who.MayJoin(cid) {
+		if err := s.mustBeIn(ctx, who, call); err != nil {
+			return nil, err
 		}
 	}
 	var rows []db.ParticipantRow
@@ -55,7 +38,7 @@ func (s *Server) listParticipants(c echo.Context) error {
 		q = q.Where("user_session_id > ?", p.after.id)
 	}
 	if err := q.Order("user_session_id").Limit(int64(p.limit) + 1).Scan(ctx); err != nil {
-		return fmt.Errorf("read participants of %s: %w", cid, err)
+		return nil, fmt.Errorf("read participants of %s: %w", cid, err)
 	}
 	rows, next := cut(p, rows, func(r *db.ParticipantRow) cursor { return cursor{0, r.UserSessionID} })
 	var ids []string
@@ -64,11 +47,27 @@ func (s *Server) listParticipants(c echo.Context) error {
 	}
 	users, err := s.cfg.DB.UsersIn(ctx, cid, ids...)
 	if err != nil {
+		return nil, err
+	}
+	participants := []api.CallParticipant{}
+	for _, r := range rows {
+		participants = append(participants, api.CallParticipant{User: users[r.UserID], UserSessionID: r.UserSessionID, Role: r.Role, JoinedAt: r.JoinedAt.Time})
+	}
+	return api.ListParticipants200JSONResponse{Participants: participants, SessionID: call.CurrentSessionID, Next: next}, nil
+}
+
+// mustBeIn refuses who is not in the call's present session.
+func (s *Server) mustBeIn(ctx context.Context, who auth.Identity, call db.CallRow) error {
+	if err := s.mayEnter(ctx, who, call.CID); err != nil {
 		return err
 	}
-	participants := []participantBody{}
-	for _, r := range rows {
-		participants = append(participants, participantBody{users[r.UserID], r.UserSessionID, r.Role, r.JoinedAt.Time})
+	in, err := s.cfg.DB.NewSelect().Model((*db.ParticipantRow)(nil)).Where("session_id = ?", call.CurrentSessionID).
+		Where("user_id = ?", who.UserID).Where("left_at = 0").Exists(ctx)
+	if err != nil {
+		return fmt.Errorf("look for %s in %s: %w", who.UserID, call.CID, err)
 	}
-	return s.ok(c, reply{"participants": participants, "session_id": call.CurrentSessionID, "next": next})
+	if !in {
+		return forbidden("only participants of %s may see who is in it", call.CID)
+	}
+	return nil
 }

@@ -58,11 +58,6 @@ func (s *Server) routes() *echo.Echo {
 	e.GET("/api/v2/app", administer(s.getApp))
 	e.PATCH("/api/v2/app", administer(s.updateApp))
 
-	e.GET(ownPrefix+"frames", moderate(s.listFrames))
-	e.GET(ownPrefix+"coverage", moderate(s.coverage))
-	e.GET(ownPrefix+"decisions", moderate(s.listDecisions))
-	e.GET(ownPrefix+"actions", moderate(s.listActions))
-	e.GET(ownPrefix+"participants", token(s.listParticipants))
 	e.GET(livePath, s.require(api.AccessModerate, s.live))
 
 	e.GET(errorsPath, s.errorPage)

@@ -520,6 +520,36 @@ func (e ListDeliveriesParamsState) Valid() bool {
 	}
 }
 
+// Action defines model for Action.
+type Action struct {
+	Attempts int `json:"attempts"`
+
+	// ByUserID Who ordered it; `system` is the policy.
+	ByUserID string `json:"by_user_id"`
+	CallCid  string `json:"call_cid"`
+
+	// CapturedAt Of the deciding still.
+	CapturedAt *time.Time `json:"captured_at,omitempty"`
+
+	// CapturedToConfirmedMs From the deciding still's last packet to the confirmation.
+	CapturedToConfirmedMs *float64   `json:"captured_to_confirmed_ms,omitempty"`
+	ConfirmedAt           *time.Time `json:"confirmed_at,omitempty"`
+
+	// DecisionID Empty when a person ordered it.
+	DecisionID string `json:"decision_id"`
+	ID         string `json:"id"`
+
+	// Kind flag, warn, blur, mute, kick, ban, end_call
+	Kind        string `json:"kind"`
+	Reason      string `json:"reason"`
+	RequestedAt Time   `json:"requested_at"`
+
+	// State `confirmed` once it has taken effect.
+	State    string `json:"state"`
+	UserID   string `json:"user_id"`
+	UserName string `json:"user_name"`
+}
+
 // ActionLog defines model for ActionLog.
 type ActionLog struct {
 	ChannelCid string `json:"channel_cid,omitempty,omitzero"`
@@ -545,16 +575,20 @@ type ActionSequence struct {
 
 // ActionsResponse defines model for ActionsResponse.
 type ActionsResponse struct {
-	Actions []map[string]interface{} `json:"actions"`
+	Actions []Action `json:"actions"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next"`
 }
 
 // AnalyzeResponse defines model for AnalyzeResponse.
 type AnalyzeResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 
 	// TaskID `moderation.image_analysis.complete` or `moderation.analysis.failed` carries the outcome; so does the task.
@@ -572,7 +606,9 @@ type App struct {
 type AppResponse struct {
 	App App `json:"app"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 }
 
@@ -580,7 +616,9 @@ type AppResponse struct {
 type AppealCreatedResponse struct {
 	AppealID string `json:"appeal_id"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 }
 
@@ -615,14 +653,18 @@ type AppealRequest struct {
 
 // AppealResponse defines model for AppealResponse.
 type AppealResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration   `json:"duration"`
 	Item     AppealItem `json:"item"`
 }
 
 // AppealsResponse defines model for AppealsResponse.
 type AppealsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration     `json:"duration"`
 	Items    []AppealItem `json:"items"`
 	Next     string       `json:"next,omitempty,omitzero"`
@@ -700,7 +742,9 @@ type BanRequest struct {
 type BansResponse struct {
 	Bans []BanBody `json:"bans"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next,omitempty,omitzero"`
 }
@@ -718,7 +762,9 @@ type BulkActionAppealsRequestActionType string
 
 // BulkActionAppealsResponse defines model for BulkActionAppealsResponse.
 type BulkActionAppealsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Results  []struct {
 		AppealID string `json:"appeal_id"`
@@ -786,7 +832,9 @@ type CallRequest struct {
 type CallResponse struct {
 	Call Call `json:"call"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration        Duration `json:"duration"`
 	Members         []Member `json:"members"`
 	OwnCapabilities []string `json:"own_capabilities"`
@@ -820,7 +868,9 @@ type CallTypeBody struct {
 type CallTypeResponse struct {
 	CreatedAt Time `json:"created_at"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration             Duration               `json:"duration"`
 	ExternalStorage      string                 `json:"external_storage,omitempty,omitzero"`
 	Grants               map[string][]string    `json:"grants"`
@@ -843,7 +893,9 @@ type CallViolationCountParams struct {
 
 // CheckExternalStorageResponse defines model for CheckExternalStorageResponse.
 type CheckExternalStorageResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	FileURL  string   `json:"file_url"`
 }
@@ -852,7 +904,9 @@ type CheckExternalStorageResponse struct {
 type CheckQueueResponse struct {
 	Data map[string]interface{} `json:"data,omitempty,omitzero"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration                 `json:"duration"`
 	Error    string                   `json:"error,omitempty,omitzero"`
 	Status   CheckQueueResponseStatus `json:"status"`
@@ -876,7 +930,9 @@ type CheckRequest struct {
 
 // CheckResponse defines model for CheckResponse.
 type CheckResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration          Duration            `json:"duration"`
 	Item              *event.ReviewItem   `json:"item,omitempty,omitzero"`
 	RecommendedAction string              `json:"recommended_action"`
@@ -906,11 +962,24 @@ type CheckSQSRequest struct {
 
 // CoverageResponse defines model for CoverageResponse.
 type CoverageResponse struct {
-	// Duration How long the request took., example: 3.21ms
-	Duration Duration                 `json:"duration"`
-	Gaps     []map[string]interface{} `json:"gaps"`
-	Next     string                   `json:"next"`
-	Totals   map[string]interface{}   `json:"totals"`
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration Duration       `json:"duration"`
+	Gaps     []Gap          `json:"gaps"`
+	Next     string         `json:"next"`
+	Totals   CoverageTotals `json:"totals"`
+}
+
+// CoverageTotals defines model for CoverageTotals.
+type CoverageTotals struct {
+	Captured int64 `json:"captured"`
+
+	// Due Captured and missed together.
+	Due int64 `json:"due"`
+
+	// Missed By reason.
+	Missed map[string]int64 `json:"missed"`
 }
 
 // CreateCallTypeRequest defines model for CreateCallTypeRequest.
@@ -983,18 +1052,41 @@ type CustomCheckRequest struct {
 
 // CustomCheckResponse defines model for CustomCheckResponse.
 type CustomCheckResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration   `json:"duration"`
 	ID       string     `json:"id"`
 	Item     ReviewItem `json:"item"`
 	Status   string     `json:"status"`
 }
 
+// Decision defines model for Decision.
+type Decision struct {
+	// Action As in Action's `kind`.
+	Action  string   `json:"action"`
+	Actions []Action `json:"actions"`
+	At      Time     `json:"at"`
+	CallCid string   `json:"call_cid"`
+
+	// Evidence What a decision stands on, enough to repeat it. Decisions on verdicts from outside have other fields.
+	Evidence      Evidence `json:"evidence"`
+	ID            string   `json:"id"`
+	Labels        []string `json:"labels"`
+	PolicyVersion string   `json:"policy_version"`
+	Rule          string   `json:"rule"`
+	Score         float64  `json:"score"`
+	SessionID     string   `json:"session_id"`
+	UserID        string   `json:"user_id"`
+}
+
 // DecisionsResponse defines model for DecisionsResponse.
 type DecisionsResponse struct {
-	Decisions []map[string]interface{} `json:"decisions"`
+	Decisions []Decision `json:"decisions"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next"`
 }
@@ -1008,7 +1100,9 @@ type DeleteCallRequest struct {
 type DeleteCallResponse struct {
 	Call Call `json:"call"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	TaskID   string   `json:"task_id,omitempty,omitzero"`
 }
@@ -1017,7 +1111,9 @@ type DeleteCallResponse struct {
 type DeliveriesResponse struct {
 	Deliveries []Delivery `json:"deliveries"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next,omitempty,omitzero"`
 }
@@ -1043,11 +1139,15 @@ type DeliveryResponse struct {
 	Body     map[string]interface{} `json:"body"`
 	Delivery Delivery               `json:"delivery"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 }
 
-// Duration How long the request took., example: 3.21ms
+// Duration How long the request took.
+//
+// Example: 3.21ms
 type Duration = string
 
 // Error defines model for Error.
@@ -1146,6 +1246,12 @@ type EventHookSnsAuthType string
 // EventHookSqsAuthType defines model for EventHook.SqsAuthType.
 type EventHookSqsAuthType string
 
+// Evidence What a decision stands on, enough to repeat it. Decisions on verdicts from outside have other fields.
+type Evidence = json.RawMessage
+
+// EvidenceFrame defines model for EvidenceFrame.
+type EvidenceFrame = json.RawMessage
+
 // ExternalStorageBody defines model for ExternalStorageBody.
 type ExternalStorageBody struct {
 	Bucket string `json:"bucket"`
@@ -1175,7 +1281,9 @@ type ExternalStorageRequestStorageType string
 type ExternalStorageResponse struct {
 	Bucket string `json:"bucket"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Name     string   `json:"name"`
 	Path     string   `json:"path"`
@@ -1184,7 +1292,9 @@ type ExternalStorageResponse struct {
 
 // ExternalStoragesResponse defines model for ExternalStoragesResponse.
 type ExternalStoragesResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration         Duration                       `json:"duration"`
 	ExternalStorages map[string]ExternalStorageBody `json:"external_storages"`
 }
@@ -1238,7 +1348,9 @@ type FlagCountRequest struct {
 type FlagCountResponse struct {
 	Count int `json:"count"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 }
 
@@ -1258,9 +1370,41 @@ type FlagRequest struct {
 
 // FlagResponse defines model for FlagResponse.
 type FlagResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	ItemID   string   `json:"item_id"`
+}
+
+// Frame defines model for Frame.
+type Frame struct {
+	Bytes      int    `json:"bytes"`
+	CallCid    string `json:"call_cid"`
+	CapturedAt Time   `json:"captured_at"`
+
+	// Codec VP8, VP9, H264, AV1
+	Codec string `json:"codec"`
+
+	// EgressID The run of frame recording.
+	EgressID  string `json:"egress_id"`
+	ExpiresAt Time   `json:"expires_at"`
+	Height    int    `json:"height"`
+
+	// Hold Kept without end.
+	Hold      bool   `json:"hold"`
+	ID        string `json:"id"`
+	SessionID string `json:"session_id"`
+
+	// Sha256 Of the JPEG's bytes, taken before storage.
+	Sha256    string    `json:"sha256"`
+	TrackType TrackType `json:"track_type"`
+
+	// URL Opens the picture until it is deleted.
+	URL     string        `json:"url"`
+	UserID  string        `json:"user_id"`
+	Verdict *FrameVerdict `json:"verdict"`
+	Width   int           `json:"width"`
 }
 
 // FrameRecordingSettings defines model for FrameRecordingSettings.
@@ -1276,12 +1420,49 @@ type FrameRecordingSettingsMode string
 // FrameRecordingSettingsQuality defines model for FrameRecordingSettings.Quality.
 type FrameRecordingSettingsQuality string
 
+// FrameVerdict defines model for FrameVerdict.
+type FrameVerdict struct {
+	At     Time            `json:"at"`
+	Models json.RawMessage `json:"models"`
+
+	// Reason Why a verdict is unknown.
+	Reason string `json:"reason"`
+
+	// Reused The picture had not changed and took the verdict of the one before.
+	Reused bool `json:"reused"`
+
+	// Scores What the policy reads.
+	Scores json.RawMessage `json:"scores"`
+
+	// State `unknown` when a model failed: never silently clean.
+	State string `json:"state"`
+}
+
 // FramesResponse defines model for FramesResponse.
 type FramesResponse struct {
-	// Duration How long the request took., example: 3.21ms
-	Duration Duration                 `json:"duration"`
-	Frames   []map[string]interface{} `json:"frames"`
-	Next     string                   `json:"next"`
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration Duration `json:"duration"`
+	Frames   []Frame  `json:"frames"`
+	Next     string   `json:"next"`
+}
+
+// Gap defines model for Gap.
+type Gap struct {
+	CallCid string `json:"call_cid"`
+	Detail  string `json:"detail"`
+
+	// Due How many stills were missed.
+	Due       int       `json:"due"`
+	From      Time      `json:"from"`
+	ID        string    `json:"id"`
+	Reason    string    `json:"reason"`
+	SessionID string    `json:"session_id"`
+	To        Time      `json:"to"`
+	TrackID   string    `json:"track_id"`
+	TrackType TrackType `json:"track_type"`
+	UserID    string    `json:"user_id"`
 }
 
 // GetOrCreateCallRequest defines model for GetOrCreateCallRequest.
@@ -1298,7 +1479,9 @@ type GetOrCreateCallResponse struct {
 	Call    Call `json:"call"`
 	Created bool `json:"created"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration        Duration `json:"duration"`
 	Members         []Member `json:"members"`
 	OwnCapabilities []string `json:"own_capabilities"`
@@ -1329,7 +1512,9 @@ type HookHealth struct {
 
 // HookSecretResponse defines model for HookSecretResponse.
 type HookSecretResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration           Duration `json:"duration"`
 	PreviousValidUntil Time     `json:"previous_valid_until"`
 
@@ -1339,7 +1524,9 @@ type HookSecretResponse struct {
 
 // HooksResponse defines model for HooksResponse.
 type HooksResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration     `json:"duration"`
 	Hooks    []HookHealth `json:"hooks"`
 	Next     string       `json:"next,omitempty,omitzero"`
@@ -1383,14 +1570,18 @@ type KickUserRequest struct {
 type ListCallTypesResponse struct {
 	CallTypes map[string]CallTypeBody `json:"call_types"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next,omitempty,omitzero"`
 }
 
 // ListRecordingsResponse defines model for ListRecordingsResponse.
 type ListRecordingsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration   Duration        `json:"duration"`
 	Recordings []CallRecording `json:"recordings"`
 }
@@ -1420,6 +1611,9 @@ type MemberRequest struct {
 	UserID UserID `json:"user_id"`
 }
 
+// ModelScores What one model made of a still.
+type ModelScores = json.RawMessage
+
 // ModerationConfigBody defines model for ModerationConfigBody.
 type ModerationConfigBody struct {
 	CreatedAt   Time        `json:"created_at"`
@@ -1443,7 +1637,9 @@ type ModerationConfigRequest struct {
 type ModerationConfigResponse struct {
 	Config ModerationConfigBody `json:"config"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 }
 
@@ -1451,7 +1647,9 @@ type ModerationConfigResponse struct {
 type ModerationConfigsResponse struct {
 	Configs []ModerationConfigBody `json:"configs"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next,omitempty,omitzero"`
 	Prev     string   `json:"prev,omitempty,omitzero"`
@@ -1520,7 +1718,9 @@ type ModerationRuleRequestRuleType string
 
 // ModerationRuleResponse defines model for ModerationRuleResponse.
 type ModerationRuleResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration           `json:"duration"`
 	Rule     ModerationRuleBody `json:"rule"`
 }
@@ -1530,7 +1730,9 @@ type ModerationRulesResponse struct {
 	// DefaultConfig The policy file's rules, which hold where no rule of the API does.
 	DefaultConfig map[string]interface{} `json:"default_config"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration             `json:"duration"`
 	Next     string               `json:"next,omitempty,omitzero"`
 	Prev     string               `json:"prev,omitempty,omitzero"`
@@ -1548,7 +1750,9 @@ type MuteRequest struct {
 
 // MuteResponse defines model for MuteResponse.
 type MuteResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration         Duration   `json:"duration"`
 	Mutes            []UserMute `json:"mutes"`
 	NonExistingUsers []string   `json:"non_existing_users,omitempty,omitzero"`
@@ -1573,16 +1777,21 @@ type Nothing = map[string]interface{}
 
 // OKResponse defines model for OKResponse.
 type OKResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 }
 
 // ParticipantsResponse defines model for ParticipantsResponse.
 type ParticipantsResponse struct {
-	// Duration How long the request took., example: 3.21ms
-	Duration     Duration                 `json:"duration"`
-	Next         string                   `json:"next,omitempty,omitzero"`
-	Participants []map[string]interface{} `json:"participants"`
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration     Duration          `json:"duration"`
+	Next         string            `json:"next"`
+	Participants []CallParticipant `json:"participants"`
+	SessionID    string            `json:"session_id"`
 }
 
 // PermissionBody defines model for PermissionBody.
@@ -1595,7 +1804,9 @@ type PermissionBody struct {
 
 // PermissionsResponse defines model for PermissionsResponse.
 type PermissionsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration    Duration         `json:"duration"`
 	Permissions []PermissionBody `json:"permissions"`
 }
@@ -1624,7 +1835,9 @@ type QueryCallMembersRequest struct {
 
 // QueryCallMembersResponse defines model for QueryCallMembersResponse.
 type QueryCallMembersResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Members  []Member `json:"members"`
 	Next     string   `json:"next,omitempty,omitzero"`
@@ -1642,7 +1855,9 @@ type QueryCallParticipantsRequest struct {
 type QueryCallParticipantsResponse struct {
 	Call Call `json:"call"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration          Duration          `json:"duration"`
 	Members           []Member          `json:"members"`
 	Next              string            `json:"next,omitempty,omitzero"`
@@ -1655,7 +1870,9 @@ type QueryCallParticipantsResponse struct {
 type QueryCallsResponse struct {
 	Calls []CallState `json:"calls"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next,omitempty,omitzero"`
 	Prev     string   `json:"prev,omitempty,omitzero"`
@@ -1663,7 +1880,9 @@ type QueryCallsResponse struct {
 
 // QueryFlagsResponse defines model for QueryFlagsResponse.
 type QueryFlagsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration   `json:"duration"`
 	Flags    []FlagBody `json:"flags"`
 	Next     string     `json:"next,omitempty,omitzero"`
@@ -1672,7 +1891,9 @@ type QueryFlagsResponse struct {
 
 // QueryLogsResponse defines model for QueryLogsResponse.
 type QueryLogsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration    `json:"duration"`
 	Logs     []ActionLog `json:"logs"`
 	Next     string      `json:"next,omitempty,omitzero"`
@@ -1705,7 +1926,9 @@ type QueryReviewQueueResponse struct {
 	ActionConfig        map[string]interface{} `json:"action_config"`
 	DefaultActionConfig map[string]interface{} `json:"default_action_config"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration     Duration               `json:"duration"`
 	FilterConfig map[string]interface{} `json:"filter_config"`
 	Items        []ReviewItem           `json:"items"`
@@ -1740,14 +1963,18 @@ type QueueRequest struct {
 
 // QueueResponse defines model for QueueResponse.
 type QueueResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration  `json:"duration"`
 	Queue    QueueBody `json:"queue"`
 }
 
 // QueuesResponse defines model for QueuesResponse.
 type QueuesResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration    `json:"duration"`
 	Next     string      `json:"next,omitempty,omitzero"`
 	Queues   []QueueBody `json:"queues"`
@@ -1766,7 +1993,9 @@ type RateLimit struct {
 type RateLimitsResponse struct {
 	ClientSide map[string]RateLimit `json:"client_side,omitempty,omitzero"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration   Duration             `json:"duration"`
 	ServerSide map[string]RateLimit `json:"server_side"`
 }
@@ -1811,7 +2040,9 @@ type RecordingPermissionsPatchRecordingRecordingType string
 
 // RecordingPermissionsResponse defines model for RecordingPermissionsResponse.
 type RecordingPermissionsResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration  Duration            `json:"duration,omitempty,omitzero"`
 	Recording RecordingPermission `json:"recording"`
 }
@@ -1829,7 +2060,9 @@ type ReplayRequest struct {
 
 // ReplayResponse defines model for ReplayResponse.
 type ReplayResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Replayed int      `json:"replayed"`
 }
@@ -1839,7 +2072,9 @@ type ReviewItem = event.ReviewItem
 
 // ReviewItemResponse defines model for ReviewItemResponse.
 type ReviewItemResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration   `json:"duration"`
 	Item     ReviewItem `json:"item"`
 }
@@ -1852,7 +2087,9 @@ type RoleBody struct {
 
 // RolesResponse defines model for RolesResponse.
 type RolesResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration   `json:"duration"`
 	Roles    []RoleBody `json:"roles"`
 }
@@ -1879,6 +2116,9 @@ type S3Config struct {
 	// S3Secret Written only.
 	S3Secret string `json:"s3_secret,omitempty,omitzero"`
 }
+
+// Score defines model for Score.
+type Score = json.RawMessage
 
 // SendCallEventRequest defines model for SendCallEventRequest.
 type SendCallEventRequest struct {
@@ -1926,7 +2166,9 @@ type SubmitActionRequest struct {
 type SubmitActionResponse struct {
 	AppealItem *AppealItem `json:"appeal_item,omitempty"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration          `json:"duration"`
 	Item     *event.ReviewItem `json:"item,omitempty,omitzero"`
 }
@@ -1940,7 +2182,9 @@ type TargetRequest struct {
 type TaskResponse struct {
 	CreatedAt Time `json:"created_at"`
 
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration  Duration               `json:"duration"`
 	Error     map[string]interface{} `json:"error,omitempty,omitzero"`
 	Result    map[string]interface{} `json:"result,omitempty,omitzero"`
@@ -1954,7 +2198,9 @@ type TaskResponseStatus string
 
 // TestHookResponse defines model for TestHookResponse.
 type TestHookResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration  Duration `json:"duration"`
 	Error     string   `json:"error,omitempty,omitzero"`
 	EventID   string   `json:"event_id"`
@@ -1966,6 +2212,9 @@ type TestHookResponse struct {
 
 // Time defines model for Time.
 type Time = time.Time
+
+// TrackType defines model for TrackType.
+type TrackType = string
 
 // UnbanAction defines model for UnbanAction.
 type UnbanAction struct {
@@ -1981,7 +2230,9 @@ type UnbanRequest struct {
 
 // UnmuteResponse defines model for UnmuteResponse.
 type UnmuteResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration         Duration `json:"duration"`
 	NonExistingUsers []string `json:"non_existing_users,omitempty,omitzero"`
 }
@@ -2005,7 +2256,9 @@ type UpdateCallMembersRequest struct {
 
 // UpdateCallMembersResponse defines model for UpdateCallMembersResponse.
 type UpdateCallMembersResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Members  []Member `json:"members"`
 }
@@ -2064,7 +2317,9 @@ type UserID = string
 
 // UserListResponse defines model for UserListResponse.
 type UserListResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration Duration `json:"duration"`
 	Next     string   `json:"next,omitempty,omitzero"`
 	Users    []User   `json:"users"`
@@ -2072,7 +2327,9 @@ type UserListResponse struct {
 
 // UserMapResponse defines model for UserMapResponse.
 type UserMapResponse struct {
-	// Duration How long the request took., example: 3.21ms
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
 	Duration                 Duration        `json:"duration"`
 	MembershipDeletionTaskID string          `json:"membership_deletion_task_id"`
 	Users                    map[string]User `json:"users"`
