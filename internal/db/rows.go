@@ -123,10 +123,13 @@ type CallRow struct {
 	BlockedUserIDs   JSON[[]string] `bun:"blocked_user_ids"`
 	CurrentSessionID string
 	FrameEgressID    string
-	Flagged          Bool
-	CreatedAt        Time
-	UpdatedAt        Time
-	EndedAt          Time
+	// FrameStorage names the external storage that frames go to; "" is the call type's.
+	FrameStorage      string
+	RecordingDecision JSON[RecordingDecision]
+	Flagged           Bool
+	CreatedAt         Time
+	UpdatedAt         Time
+	EndedAt           Time
 }
 
 // Member is a call's member.
@@ -182,6 +185,10 @@ type FrameRow struct {
 	ExpiresAt     Time
 	Hold          Bool
 	DeletedAt     Time
+	// Storage is the external storage that holds the object, "" for our own.
+	Storage string
+	// FallbackFrom is the external storage that did not take it, or "".
+	FallbackFrom string
 }
 
 // GapRow is a row of gaps, the coverage ledger.
