@@ -1,4 +1,4 @@
-// Package netguard is the one HTTP client for addresses that others choose:
+// Package netguard is the one client for addresses that others choose:
 // it reaches public addresses, those that are allowed by name of range, and
 // nothing else.
 package netguard
@@ -105,6 +105,12 @@ func (c *Client) Check(rawURL string) error {
 	}
 	port, _ := net.LookupPort("tcp", t.port)
 	return c.check(netip.AddrPortFrom(t.addr, uint16(port)))
+}
+
+// DialContext connects to host:port under the same checks, for protocols
+// other than HTTP.
+func (c *Client) DialContext(ctx context.Context, network, hostport string) (net.Conn, error) {
+	return c.dial(ctx, network, hostport)
 }
 
 // Close closes idle connections.

@@ -84,6 +84,21 @@ func TestRefusesLoopbackUnlessAllowed(t *testing.T) {
 	}
 }
 
+func TestDialContextChecksAsRequestsDo(t *testing.T) {
+	t.Parallel()
+	addr, _ := counted(t)
+	_, err := New(Config{}).DialContext(t.Context(), "tcp", addr)
+	wantRefused(t, addr, err)
+	conn, err := New(Config{Allow: loopback}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn.RemoteAddr().String() != addr {
+		t.Errorf("reached %s", conn.RemoteAddr())
+	}
+	_ = conn.Close()
+}
+
 func TestRefusesOwnListenersEvenWhenAllowed(t *testing.T) {
 	t.Parallel()
 	addr, hits := counted(t)

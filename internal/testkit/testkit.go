@@ -107,9 +107,9 @@ func shortDir(t testing.TB) string {
 	return dir
 }
 
-// run starts a server and ends it, by its own process id, with the test.
-// stop is the signal that ends it in order.
-func run(t testing.TB, cmd *exec.Cmd, stop syscall.Signal) {
+// run starts a server and ends it, by its own process id, with the test or
+// when end is called. stop is the signal that ends it in order.
+func run(t testing.TB, cmd *exec.Cmd, stop syscall.Signal) (end func()) {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out.log"))
 	if err != nil {
@@ -121,7 +121,7 @@ func run(t testing.TB, cmd *exec.Cmd, stop syscall.Signal) {
 	}
 	exited := make(chan struct{})
 	go func() { defer close(exited); _ = cmd.Wait() }()
-	t.Cleanup(func() {
+	end = func() {
 		_ = cmd.Process.Signal(stop)
 		select {
 		case <-exited:
@@ -129,6 +129,9 @@ func run(t testing.TB, cmd *exec.Cmd, stop syscall.Signal) {
 			_ = cmd.Process.Kill()
 			<-exited
 		}
+	}
+	t.Cleanup(func() {
+		end()
 		if t.Failed() {
 			if text, err := os.ReadFile(out.Name()); err == nil {
 				t.Logf("%s said:\n%s", filepath.Base(cmd.Path), text[max(0, len(text)-4000):])
@@ -136,6 +139,7 @@ func run(t testing.TB, cmd *exec.Cmd, stop syscall.Signal) {
 		}
 		_ = out.Close()
 	})
+	return end
 }
 
 // awaitDial waits until something listens.

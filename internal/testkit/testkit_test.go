@@ -1,7 +1,9 @@
 package testkit
 
 import (
+	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +41,44 @@ func TestMinIOListens(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Close()
+}
+
+func TestRabbitMQKeepsWhatIsPersistentOverARestart(t *testing.T) {
+	t.Parallel()
+	r := RabbitMQ(t)
+	ch := r.Channel()
+	if _, err := ch.QueueDeclare("kept", true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.Stop()
+	if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port)); err == nil {
+		c.Close()
+		t.Error("it listens after Stop")
+	}
+	r.Start()
+	if _, err := r.Channel().QueueDeclarePassive("kept", true, false, false, false, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSQSQueuesAndTopics(t *testing.T) {
+	t.Parallel()
+	f := SQS(t)
+	at := f.CreateQueue("in")
+	arn := f.CreateTopic("news", "in")
+	f.sqs("SendMessage", map[string]any{"QueueUrl": at, "MessageBody": "one"}, nil)
+	f.sns(url.Values{"Action": {"Publish"}, "TopicArn": {arn}, "Message": {"two"}})
+	got := f.Messages("in")
+	if len(got) != 2 || got[0].Body != "one" || got[1].Body != "two" {
+		t.Errorf("the queue holds %+v", got)
+	}
+	f.DeleteQueue(at)
+	f.Stop()
+	f.Start()
+	f.CreateQueue("in")
+	if got := f.Messages("in"); len(got) != 0 {
+		t.Errorf("a fresh queue holds %+v", got)
+	}
 }
 
 func TestClockMovesOnlyWhenTold(t *testing.T) {
