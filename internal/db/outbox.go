@@ -48,7 +48,16 @@ func Enqueue(ctx context.Context, tx bun.IDB, topic event.Topic, evs ...event.En
 		return fmt.Errorf("enqueue %s on %s: %w", evs[0].Type, topic, err)
 	}
 	st.enqueued = true
-	return nil
+	if topic != event.TopicPublic {
+		return nil
+	}
+	journal := make([]PublicEventRow, 0, len(evs))
+	for _, ev := range evs {
+		if !event.LossyType(ev.Type) {
+			journal = append(journal, NewPublicEvent(ev, now))
+		}
+	}
+	return Journal(ctx, tx, journal...)
 }
 
 // Emit enqueues events in a transaction of their own, for events that no

@@ -322,7 +322,8 @@ const (
 	DeliveryDead    = "dead"
 )
 
-// DeliveryRow is a row of deliveries: one event on its way to one hook.
+// DeliveryRow is a row of deliveries: one event on its way to one hook. Body
+// is empty where the event stands in public_events.
 type DeliveryRow struct {
 	bun.BaseModel `bun:"table:deliveries,alias:dl"`
 	ID            string `bun:",pk"`
@@ -338,6 +339,11 @@ type DeliveryRow struct {
 	LastError     string
 	CreatedAt     Time
 	DoneAt        Time
+	// EventSeq and Lane are those of the event in public_events.
+	EventSeq int64
+	Lane     string
+	// Base is how many attempts were made before the last replay.
+	Base int
 }
 
 // AuditRow is a row of audit.
