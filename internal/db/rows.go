@@ -220,6 +220,10 @@ type VerdictRow struct {
 	Models        JSON[json.RawMessage]
 	Reused        Bool
 	At            Time
+	// Source is event.SourceOutside for a verdict that was pushed; then
+	// SessionID is set as well.
+	Source    string
+	SessionID string
 }
 
 // DecisionRow is a row of decisions.

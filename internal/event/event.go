@@ -29,6 +29,9 @@ const (
 	TopicControl Topic = "control"
 	// TopicConfirmed carries ControlDone, and ActionConfirmed after it. Lossless.
 	TopicConfirmed Topic = "confirmed"
+	// TopicChecks carries CheckRequested, and Verdict as TypeOutsideVerdict.
+	// Lossless.
+	TopicChecks Topic = "checks"
 	// TopicPublic carries Public: what backends receive by webhook or queue.
 	// Lossless, but for the frame events, which are Lossy by type.
 	TopicPublic Topic = "public"
@@ -36,7 +39,7 @@ const (
 
 // Topics lists every topic.
 func Topics() []Topic {
-	return []Topic{TopicFrames, TopicVerdicts, TopicActions, TopicControl, TopicConfirmed, TopicPublic}
+	return []Topic{TopicFrames, TopicVerdicts, TopicActions, TopicControl, TopicConfirmed, TopicChecks, TopicPublic}
 }
 
 // Lossy tells whether the topic may drop its oldest entries under load.
@@ -51,6 +54,8 @@ const (
 	TypeActionConfirmed = "action.confirmed"
 	TypeControl         = "control.requested"
 	TypeControlDone     = "control.done"
+	TypeCheckRequested  = "check.requested"
+	TypeOutsideVerdict  = "verdict.outside"
 )
 
 // Envelope is what travels on the bus.

@@ -120,9 +120,16 @@ type Verdict struct {
 	// Models are the scores of each model that looked.
 	Models []ModelScores `json:"models"`
 	// Reused is set when an unchanged picture took its predecessor's verdict.
-	Reused bool      `json:"reused,omitempty"`
+	Reused bool `json:"reused,omitempty"`
+	// Source is SourceOutside for a verdict that the backend pushed. Its Frame
+	// names no picture of ours, and its scores do not add up: each label
+	// stands for itself.
+	Source string    `json:"source,omitempty"`
 	At     time.Time `json:"at"`
 }
+
+// SourceOutside marks the verdict of a classifier that is not ours.
+const SourceOutside = "outside"
 
 // ActionKind is what is done about a participant.
 type ActionKind string
@@ -158,12 +165,22 @@ type ActionRequested struct {
 	CapturedAt time.Time `json:"captured_at,omitzero"`
 	// Recommend is what a flag advises a moderator to do; empty: to look.
 	Recommend ActionKind `json:"recommend,omitempty"`
-	// ExpiresAt ends a ban; zero means for ever.
+	// ExpiresAt ends a ban, or a mute that holds for a time: until then the
+	// user's next tracks are muted as well. Zero means a ban for ever, and a
+	// mute of what is published now.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// Tracks are the kinds of tracks that a mute is about.
+	Tracks []TrackType `json:"tracks,omitempty"`
+	// Message is what a warning says to the participant.
+	Message string `json:"message,omitempty"`
+	// Told says that the public event went out when the action was asked for.
+	Told bool `json:"told,omitempty"`
 	// BanCID limits a ban to one call; empty means everywhere.
 	BanCID string `json:"ban_cid,omitempty"`
 	// Shadow makes a ban that keeps nobody out.
 	Shadow bool `json:"shadow,omitempty"`
+	// ReviewQueueItemID is the review item on which it was decided, if any.
+	ReviewQueueItemID string `json:"review_queue_item_id,omitempty"`
 }
 
 // ActionConfirmed tells that an action has taken effect.
@@ -186,7 +203,8 @@ const (
 	ControlSettings ControlKind = "settings"
 	// ControlEndCall closes every connection of the call.
 	ControlEndCall ControlKind = "end_call"
-	// ControlMute drops the user's tracks of the given types.
+	// ControlMute drops the user's tracks of the given types: those that live
+	// now, and with Until set also those to come before then.
 	ControlMute ControlKind = "mute"
 )
 
@@ -203,8 +221,9 @@ type Control struct {
 	On bool `json:"on,omitempty"`
 	// EgressID identifies the run of frame recording.
 	EgressID string `json:"egress_id,omitempty"`
-	// Tracks is for ControlMute.
+	// Tracks and Until are for ControlMute.
 	Tracks []TrackType `json:"tracks,omitempty"`
+	Until  time.Time   `json:"until,omitzero"`
 }
 
 // ControlDone tells that a node carried an order out: for a disconnect, that
