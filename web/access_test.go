@@ -51,7 +51,7 @@ func TestAccessTable(t *testing.T) {
 	}
 	seen := 0
 	for _, route := range b.echo.Routes() {
-		if !strings.HasPrefix(route.Path, "/api/") || route.Method == echo.RouteNotFound {
+		if !strings.HasPrefix(route.Path, "/api/") || strings.HasPrefix(route.Path, "/api/v2/openapi") || route.Method == echo.RouteNotFound {
 			continue
 		}
 		need, ok := table[route.Method+" "+route.Path]

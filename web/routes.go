@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"stillwatch/web/api"
+	"stillwatch/web/apidoc"
 	"stillwatch/web/callpage"
 	"stillwatch/web/console"
 )
@@ -55,12 +56,13 @@ func (s *Server) routes() *echo.Echo {
 	e.POST(moderationPrefix+"/review_queue", moderate(s.queryReviewQueue))
 
 	e.POST("/api/v2/users", administer(s.upsertUsers))
-	e.GET("/api/v2/app", administer(s.getApp))
-	e.PATCH("/api/v2/app", administer(s.updateApp))
 
 	e.GET(livePath, s.require(api.AccessModerate, s.live))
 
 	e.GET(errorsPath, s.errorPage)
+	for _, path := range []string{apidoc.YAMLPath, apidoc.JSONPath, apidoc.PagePath, apidoc.Prefix + "*"} {
+		e.GET(path, echo.WrapHandler(apidoc.Handler()))
+	}
 	e.GET("/healthz", s.healthz)
 	e.GET("/readyz", s.readyz)
 	if s.cfg.Gatherer != nil {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -18,6 +19,20 @@ func TestScripts(t *testing.T) {
 		t.Fatalf("%d test scripts, %v", len(files), err)
 	}
 	out, err := exec.CommandContext(t.Context(), node, append([]string{"--test"}, files...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestScriptsAreTyped checks the console's scripts against the types that are
+// made from the API document.
+func TestScriptsAreTyped(t *testing.T) {
+	t.Parallel()
+	const tsc = "../internal/testkit/npm/node_modules/.bin/tsc"
+	if _, err := os.Stat(tsc); err != nil {
+		t.Skipf("%s is missing: run make setup-test", tsc)
+	}
+	out, err := exec.CommandContext(t.Context(), tsc, "-p", "console").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -1194,7 +1194,7 @@ type EventHook struct {
 	Enabled   *bool              `json:"enabled,omitempty"`
 
 	// EventTypes Empty means all.
-	EventTypes     []string          `json:"event_types,omitempty,omitzero"`
+	EventTypes     []string          `json:"event_types"`
 	FailoverConfig FailoverConfig    `json:"failover_config,omitempty,omitzero"`
 	HookType       EventHookHookType `json:"hook_type,omitempty,omitzero"`
 	ID             string            `json:"id,omitempty,omitzero"`

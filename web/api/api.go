@@ -11,6 +11,7 @@ import (
 )
 
 //go:generate ../../build/tools/oapi-codegen -config codegen.yaml openapi.yaml
+//go:generate ../../internal/testkit/npm/node_modules/.bin/openapi-typescript openapi.yaml --output ../console/api.d.ts
 
 // Document is the text of openapi.yaml.
 //

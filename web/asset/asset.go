@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Set is the files of one page. It does not change after New.
+// Set is the files of one page. It does not change once it serves.
 type Set struct {
 	files   map[string]file
 	headers map[string]string
@@ -46,14 +46,26 @@ func New(tree fs.FS, p Policy) *Set {
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(body)
-		s.files[name] = file{body, mime.TypeByExtension(path.Ext(name)), `"` + hex.EncodeToString(sum[:12]) + `"`}
+		s.Add(name, body)
 		return nil
 	})
 	if err != nil {
 		panic(fmt.Sprintf("asset: read embedded files: %v", err))
 	}
 	return s
+}
+
+// Add puts a file that is made when the program runs to those of the tree.
+func (s *Set) Add(name string, body []byte) {
+	sum := sha256.Sum256(body)
+	s.files[name] = file{body, contentType(name), `"` + hex.EncodeToString(sum[:12]) + `"`}
+}
+
+func contentType(name string) string {
+	if path.Ext(name) == ".yaml" {
+		return "application/yaml" // RFC 9512; not every machine knows it
+	}
+	return mime.TypeByExtension(path.Ext(name))
 }
 
 // headers are those that every file of the page is sent with. Scripts and

@@ -3,6 +3,7 @@
 import { addAction, apply, newWall, sweep } from "./wall.js";
 import { View } from "./view.js";
 
+/** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 const EVENTS = ["frame", "verdict", "gap", "action", "left"];
 
@@ -15,6 +16,7 @@ let actionsDirty = false;
 let drawing = false;
 
 async function call(method, path, body) {
+  /** @type {Record<string, string>} */
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (csrf) headers["X-CSRF-Token"] = csrf;
@@ -53,6 +55,7 @@ async function enter(session) {
   csrf = session.csrf;
   $("user").textContent = `${session.user_id} (${session.role})`;
   show("console");
+  /** @type {import("../api.js").components["schemas"]["ActionsResponse"]} */
   const { actions } = await call("GET", "/api/v2/stillwatch/actions?limit=50");
   for (const a of actions) {
     addAction(wall, { ...a, action_id: a.id, at: a.requested_at });

@@ -4,6 +4,7 @@
 import { Still } from "./still.js";
 import { age, gapText, markText, marksOf, recent } from "./wall.js";
 
+/** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 
 function fromTemplate(id) {
@@ -124,7 +125,9 @@ export class View {
       time.dateTime = new Date(tile.frame.at).toISOString();
       time.classList.toggle("old", now - tile.frame.at > 65_000);
     }
-    for (const when of document.querySelectorAll("#actions .when")) {
+    /** @type {NodeListOf<HTMLElement>} */
+    const times = document.querySelectorAll("#actions .when");
+    for (const when of times) {
       when.textContent = `${age(now - Number(when.dataset.at))} ago`;
     }
   }
