@@ -163,5 +163,10 @@ func (e *Executor) Execute(ctx context.Context, req event.ActionRequested) error
 	return nil
 }
 
-// key orders the events of a participant.
-func key(cid, userID string) string { return cid + "/" + userID }
+// key orders the events of a participant, or of a call where there is none.
+func key(cid, userID string) string {
+	if userID == "" {
+		return cid
+	}
+	return cid + "/" + userID
+}

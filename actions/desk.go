@@ -81,6 +81,65 @@ func (d *Desk) Kick(ctx context.Context, r KickRequest) (actionID string, err er
 	}, nil)
 }
 
+// MuteRequest asks to mute users in one call.
+type MuteRequest struct {
+	UserIDs               []string
+	CID, ByUserID, Reason string
+	// Tracks are the kinds of tracks; at least one.
+	Tracks []event.TrackType
+	// For mutes tracks to come as well, so long; 0 mutes what is published now
+	// and lets the users publish anew.
+	For time.Duration
+}
+
+// Mute requests that the users' tracks are neither forwarded nor looked at,
+// tells the backends once, and returns the actions' ids, one a user.
+func (d *Desk) Mute(ctx context.Context, r MuteRequest) (actionIDs []string, err error) {
+	switch {
+	case r.CID == "":
+		return nil, &RequestError{"cid", "the call"}
+	case len(r.UserIDs) == 0:
+		return nil, &RequestError{"user_ids", "at least one user"}
+	case len(r.Tracks) == 0:
+		return nil, &RequestError{"tracks", "at least one kind of track"}
+	case r.For < 0:
+		return nil, &RequestError{"duration", "0 or more"}
+	}
+	now := d.cfg.Now().UTC()
+	req := event.ActionRequested{Kind: event.ActionMute, CID: r.CID, ByUserID: r.ByUserID, Reason: r.Reason, Tracks: r.Tracks, Told: true}
+	if r.For > 0 {
+		req.ExpiresAt = now.Add(r.For)
+	}
+	err = d.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		actionIDs = nil
+		for _, req.UserID = range r.UserIDs {
+			id, err := d.request(ctx, req, nil)
+			if err != nil {
+				return err
+			}
+			actionIDs = append(actionIDs, id)
+		}
+		return tellMuted(ctx, tx, now, actionIDs[0], req, r.UserIDs)
+	})
+	return actionIDs, err
+}
+
+// EndCallRequest asks to end a call for everybody.
+type EndCallRequest struct{ CID, ByUserID, Reason string }
+
+// EndCall requests that every connection of the call is closed and returns the
+// action's id. A moment later the call's ended_at is set and call.ended goes
+// out, unless the caller has written that down itself; the action is confirmed
+// when all media has stopped.
+func (d *Desk) EndCall(ctx context.Context, r EndCallRequest) (actionID string, err error) {
+	if r.CID == "" {
+		return "", &RequestError{"cid", "the call"}
+	}
+	return d.request(ctx, event.ActionRequested{
+		Kind: event.ActionEndCall, CID: r.CID, ByUserID: r.ByUserID, Reason: r.Reason,
+	}, nil)
+}
+
 // FlagRequest asks for a look at a participant of a call.
 type FlagRequest struct {
 	UserID, CID, SessionID, ByUserID, Reason string
@@ -116,7 +175,7 @@ func (d *Desk) Flag(ctx context.Context, r FlagRequest) (itemID string, err erro
 // request records an action. With at once it is carried out in the same
 // transaction, else the executors are told.
 func (d *Desk) request(ctx context.Context, req event.ActionRequested, atOnce func(context.Context, write) error) (string, error) {
-	if req.UserID == "" {
+	if req.UserID == "" && req.Kind != event.ActionEndCall {
 		return "", &RequestError{"user_id", "the user"}
 	}
 	if req.ByUserID == "" {

@@ -35,13 +35,23 @@ func (w write) execute(ctx context.Context) (bool, error) {
 		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.ban)
 	case event.ActionKick:
 		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.kick)
+	case event.ActionMute:
+		if len(w.req.Tracks) == 0 {
+			return w.refuse(ctx, "no kind of track is named")
+		}
+		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.mute)
 	case event.ActionEndCall:
-		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.order)
+		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.endCall)
 	default:
-		return w.step(ctx, db.ActionStateRequested, db.ActionStateFailed, func(ctx context.Context) error {
-			return w.audit(ctx, "action.failed", map[string]any{"why": "no executor for " + string(w.req.Kind)})
-		})
+		return w.refuse(ctx, "no executor for "+string(w.req.Kind))
 	}
+}
+
+// refuse ends an action that cannot be carried out.
+func (w write) refuse(ctx context.Context, why string) (bool, error) {
+	return w.step(ctx, db.ActionStateRequested, db.ActionStateFailed, func(ctx context.Context) error {
+		return w.audit(ctx, "action.failed", map[string]any{"why": why})
+	})
 }
 
 // step moves the action's state on and runs do if it was in the state from.
@@ -104,6 +114,8 @@ func (w write) order(ctx context.Context) error {
 		c.CID = w.req.BanCID
 	case event.ActionEndCall:
 		c.Kind, c.UserID = event.ControlEndCall, ""
+	case event.ActionMute:
+		c.Kind, c.Tracks, c.Until = event.ControlMute, w.req.Tracks, w.req.ExpiresAt
 	}
 	return db.Enqueue(ctx, w.tx, event.TopicControl, event.New(event.TypeControl, w.key(), w.now, c))
 }

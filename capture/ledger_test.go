@@ -19,7 +19,7 @@ func TestEveryMissedFrameHasItsReason(t *testing.T) {
 		detail string
 	}{
 		"silent":      {track: func(f *fakeTrack) { f.silent = true }, reason: event.GapMuted, detail: "no packets"},
-		"muted":       {world: func(w *world) { w.s.TrackMuted("a", true) }, reason: event.GapMuted, detail: "muted by the publisher"},
+		"muted":       {world: func(w *world) { w.s.TrackMuted("a", true) }, reason: event.GapMuted, detail: "muted"},
 		"deaf":        {track: func(f *fakeTrack) { f.deaf = true }, reason: event.GapNoKeyframe, detail: "publisher sent none"},
 		"black":       {world: func(w *world) { w.imager.look = still.Picture{LumaMean: 1, LumaStd: 0.5} }, reason: event.GapBlack},
 		"undecodable": {world: func(w *world) { w.imager.err = always(still.ErrUndecodable) }, reason: event.GapUndecodable, detail: "keyframe is undecodable"},

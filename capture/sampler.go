@@ -151,8 +151,8 @@ func (s *Sampler) TrackRemoved(id string) {
 	todo.run()
 }
 
-// TrackMuted says that the publisher muted a track, or unmuted it. Muted
-// tracks are not asked for keyframes.
+// TrackMuted says that a track was muted, by its publisher or by a moderator,
+// or came back. Muted tracks are not asked for keyframes.
 func (s *Sampler) TrackMuted(id string, muted bool) {
 	var todo effects
 	s.mu.Lock()

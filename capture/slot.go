@@ -28,7 +28,7 @@ const (
 
 // Details of gaps that stand for a reason.
 const (
-	gapMutedExplicit = "muted by the publisher"
+	gapMutedExplicit = "muted"
 	gapSilent        = "no packets"
 	gapLate          = "sampler was late"
 )

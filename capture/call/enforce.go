@@ -1,11 +1,6 @@
 package call
 
-import (
-	"slices"
-	"sync"
-
-	"stillwatch/internal/event"
-)
+import "sync"
 
 // Disconnect ends every connection of a user in a call, or in every call when
 // cid is empty: what they publish and what they watch. It returns how many
@@ -54,32 +49,4 @@ func (r *Registry) end(match func(*Seat) bool, reason string) int {
 	}
 	wg.Wait()
 	return len(conns)
-}
-
-// Mute drops a user's tracks of the given types, or lets them flow again. It
-// holds for the session, also for tracks to come, and returns how many live
-// tracks it concerned.
-func (r *Registry) Mute(cid, userID string, types []event.TrackType, muted bool) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.sessions[cid]
-	if s == nil {
-		return 0
-	}
-	set := s.silenced[userID]
-	if set == nil {
-		set = make(map[event.TrackType]bool)
-		s.silenced[userID] = set
-	}
-	for _, t := range types {
-		set[t] = muted
-	}
-	n := 0
-	for _, t := range r.tracksLocked(cid, userID) {
-		if slices.Contains(types, t.info.Type) {
-			t.silence(muted)
-			n++
-		}
-	}
-	return n
 }

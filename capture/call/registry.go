@@ -51,14 +51,14 @@ type Registry struct {
 	seats    map[*Seat]struct{}
 	sessions map[string]*session // by cid
 	subs     map[*subscription]struct{}
+	holds    map[person]map[event.TrackType]time.Time // mutes that outlast tracks
 }
 
 // session is the mutable state of a Session, guarded by Registry.mu.
 type session struct {
 	Session
-	in       map[*Seat]struct{}
-	emptyAt  time.Time
-	silenced map[string]map[event.TrackType]bool // by user
+	in      map[*Seat]struct{}
+	emptyAt time.Time
 }
 
 // New makes a registry without calls.
@@ -80,7 +80,7 @@ func New(cfg Config) *Registry {
 	}
 	r := &Registry{
 		cfg: cfg, seats: make(map[*Seat]struct{}), sessions: make(map[string]*session),
-		subs: make(map[*subscription]struct{}),
+		subs: make(map[*subscription]struct{}), holds: make(map[person]map[event.TrackType]time.Time),
 	}
 	r.queue.wake = make(chan struct{}, 1)
 	return r
@@ -124,16 +124,15 @@ func (r *Registry) Close() error {
 	return nil
 }
 
-// look reports tracks that fell silent or came back, and ends sessions whose
-// grace is over.
+// look lifts mutes whose time is over, reports tracks that fell silent or came
+// back, and ends sessions whose grace is over.
 func (r *Registry) look(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.liftLocked(now)
 	for seat := range r.seats {
 		for _, t := range seat.tracks {
-			if muted, changed := t.mutedAt(now, r.cfg.MuteAfter); changed {
-				r.tellTrackLocked(t, func(o TrackObserver) { o.TrackMuted(t.info.ID, muted) })
-			}
+			r.tellMutedLocked(t, now)
 		}
 	}
 	for _, s := range r.sessions {

@@ -110,7 +110,7 @@ func (s *Seat) joinLocked() error {
 			Session: Session{
 				CID: s.cid, CallType: s.req.CallType, CallID: s.req.CallID, ID: event.NewID(), StartedAt: now,
 			},
-			in: make(map[*Seat]struct{}), silenced: make(map[string]map[event.TrackType]bool),
+			in: make(map[*Seat]struct{}),
 		}
 		r.sessions[s.cid] = ses
 		started := ses.Session
@@ -146,7 +146,7 @@ func (s *Seat) AddTrack(info capture.TrackInfo, codec Codec, l LayerConfig) (*Tr
 	info.SessionID, info.UserID, info.UserSessionID = s.session.ID, s.req.UserID, s.id
 	now := s.r.cfg.Now()
 	t := newTrack(info, codec, now)
-	t.silenced.Store(s.session.silenced[info.UserID][info.Type])
+	s.r.admitLocked(t, now)
 	t.addLayer(l)
 	s.tracks = append(s.tracks, t)
 	s.r.tellTrackLocked(t, func(o TrackObserver) { o.TrackAdded(t) })

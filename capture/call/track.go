@@ -22,7 +22,8 @@ type Track struct {
 	wg    sync.WaitGroup
 	gone  atomic.Bool // nothing is delivered any more
 
-	silenced atomic.Bool // by a moderator
+	silenced    atomic.Bool // by a moderator or the policy
+	silentUntil time.Time   // guarded by Registry.mu; zero is for good
 
 	mu     sync.Mutex
 	layers []*layer
@@ -175,16 +176,6 @@ func (t *Track) Muted() bool {
 
 // Ended tells that nothing of the track is delivered any more.
 func (t *Track) Ended() bool { return t.gone.Load() }
-
-func (t *Track) silence(on bool) {
-	t.silenced.Store(on)
-	t.mu.Lock()
-	layers := slices.Clone(t.layers)
-	t.mu.Unlock()
-	for _, l := range layers {
-		l.update()
-	}
-}
 
 // cut stops delivery at once.
 func (t *Track) cut() { t.gone.Store(true) }

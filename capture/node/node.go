@@ -23,7 +23,7 @@ import (
 type Calls interface {
 	Disconnect(cid, userID, reason string) int
 	EndCall(cid, reason string) int
-	Mute(cid, userID string, types []event.TrackType, muted bool) int
+	Mute(cid, userID string, types []event.TrackType, until time.Time) int
 }
 
 // Sampler captures frames of the calls it is told to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -45,8 +46,8 @@ func (f *fakeCalls) Disconnect(cid, user, reason string) int {
 	return f.note("disconnect " + cid + " " + user + " " + reason)
 }
 func (f *fakeCalls) EndCall(cid, reason string) int { return f.note("end " + cid) }
-func (f *fakeCalls) Mute(cid, user string, _ []event.TrackType, _ bool) int {
-	return f.note("mute " + cid + " " + user)
+func (f *fakeCalls) Mute(cid, user string, types []event.TrackType, until time.Time) int {
+	return f.note(fmt.Sprintf("mute %s %s %v %v", cid, user, types, until.Unix()))
 }
 
 func (f *fakeCalls) SetRecording(cid string, on bool, egressID string, s capture.Settings) {
@@ -225,7 +226,7 @@ func TestOrdersAreConfirmed(t *testing.T) {
 	})
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	r.order(t, event.Control{ControlID: "c1", ActionID: "a1", Kind: event.ControlDisconnect, UserID: "bob", Reason: "banned"})
-	r.order(t, event.Control{ControlID: "c2", Kind: event.ControlMute, CID: "default:a", UserID: "bob"})
+	r.order(t, event.Control{ControlID: "c2", Kind: event.ControlMute, CID: "default:a", UserID: "bob", Tracks: []event.TrackType{event.TrackAudio}, Until: time.Unix(77, 0)})
 	r.order(t, event.Control{ControlID: "c3", Kind: event.ControlEndCall, CID: "default:a"})
 	got := map[string]event.ControlDone{}
 	for len(got) < 3 {
@@ -239,7 +240,7 @@ func TestOrdersAreConfirmed(t *testing.T) {
 	if d := got["c1"]; d.ActionID != "a1" || d.Node != "n1" || d.Affected != 1 {
 		t.Errorf("confirmation = %+v", d)
 	}
-	for _, want := range []string{"disconnect  bob banned", "mute default:a bob", "end default:a"} {
+	for _, want := range []string{"disconnect  bob banned", "mute default:a bob [TRACK_TYPE_AUDIO] 77", "end default:a"} {
 		if !r.calls.saw(want) {
 			t.Errorf("order %q was not carried out: %q", want, r.calls.done)
 		}

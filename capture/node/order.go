@@ -42,7 +42,7 @@ func (n *Node) carryOut(ctx context.Context, c event.Control) (affected int, err
 	case event.ControlEndCall:
 		return n.cfg.Calls.EndCall(c.CID, c.Reason), nil
 	case event.ControlMute:
-		return n.cfg.Calls.Mute(c.CID, c.UserID, c.Tracks, true), nil
+		return n.cfg.Calls.Mute(c.CID, c.UserID, c.Tracks, c.Until), nil
 	case event.ControlFrameRecording, event.ControlSettings:
 		return 1, n.switchFrames(ctx, c)
 	default:

@@ -21,6 +21,8 @@ func sample(row any) {
 			*p = name + " 'ä' \\ \" ?"
 		case *int:
 			*p = 40 + i
+		case *int64:
+			*p = 1<<40 + int64(i)
 		case *float64:
 			*p = 0.1234567890123456
 		case *Bool:
@@ -31,8 +33,14 @@ func sample(row any) {
 			p.V = []string{"a", "b\"'"}
 		case *JSON[map[string]any]:
 			p.V = map[string]any{"k": "v"}
+		case *JSON[map[string]string]:
+			p.V = map[string]string{"k": "v"}
+		case *JSON[StorageSettings]:
+			p.V = StorageSettings{S3Region: "eu"}
 		case *JSON[map[string][]string]:
 			p.V = map[string][]string{"k": {"v"}}
+		case *JSON[RecordingDecision]:
+			p.V = RecordingDecision{Record: true, Type: "all", Source: "user", Mandatory: true}
 		case *JSON[json.RawMessage]:
 			p.V = json.RawMessage(`{"k":[1,2.5,"?"]}`)
 		case *JSON[[]Member]:
@@ -45,6 +53,10 @@ func testRoundTrip(t *testing.T, d *DB) {
 	for _, row := range []any{
 		&UserRow{}, &CallTypeRow{}, &CallRow{}, &SessionRow{}, &ParticipantRow{}, &FrameRow{}, &GapRow{},
 		&VerdictRow{}, &DecisionRow{}, &ActionRow{}, &BanRow{}, &ReviewItemRow{}, &HookRow{}, &DeliveryRow{}, &AuditRow{},
+		&RuleRow{}, &ConfigRow{}, &ViolationRow{}, &PolicyVersionRow{},
+		&CallGrantRow{}, &RecordingPermissionRow{},
+		&ExternalStorageRow{}, &AppSettingsRow{},
+		&PublicEventRow{}, &AttemptRow{}, &HookHealthRow{}, &HookSecretRow{},
 	} {
 		sample(row)
 		insert(t, d, row)
