@@ -22,12 +22,6 @@ func missing(op string) error {
 	return fail(http.StatusNotImplemented, CodeUnavailable, "%s is not in this version", op)
 }
 
-func (notYet) GetApp(context.Context, api.GetAppRequestObject) (api.GetAppResponseObject, error) {
-	return nil, missing("GetApp")
-}
-func (notYet) UpdateApp(context.Context, api.UpdateAppRequestObject) (api.UpdateAppResponseObject, error) {
-	return nil, missing("UpdateApp")
-}
 func (notYet) QueryBannedUsers(context.Context, api.QueryBannedUsersRequestObject) (api.QueryBannedUsersResponseObject, error) {
 	return nil, missing("QueryBannedUsers")
 }

@@ -15,6 +15,7 @@ import (
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/internal/seal"
 )
 
 // Actions takes moderation orders in; *actions.Desk is one. Each order is
@@ -25,6 +26,8 @@ type Actions interface {
 	Unban(ctx context.Context, userID, cid, byUserID string) (lifted int, err error)
 	Flag(ctx context.Context, r actions.FlagRequest) (itemID string, err error)
 	Kick(ctx context.Context, r actions.KickRequest) (actionID string, err error)
+	Mute(ctx context.Context, r actions.MuteRequest) (actionIDs []string, err error)
+	EndCall(ctx context.Context, r actions.EndCallRequest) (actionID string, err error)
 }
 
 // Live follows a topic from now on, without a group, until ctx ends.
@@ -57,6 +60,9 @@ type Config struct {
 	// CheckURL refuses webhook addresses that may not be reached, when they
 	// are entered. May be nil.
 	CheckURL func(rawURL string) error
+	// Seal keeps the secrets of hooks and storages. May be nil: then none are
+	// taken.
+	Seal *seal.Box
 	// Checks are asked by /readyz, by name, with two seconds each.
 	Checks map[string]func(context.Context) error
 	// PublicURL is the origin clients reach the server by; "" when not known.

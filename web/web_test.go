@@ -56,7 +56,7 @@ func newBench(t *testing.T, changes ...func(*Config)) *bench {
 	b.actions = &fakeActions{db: d, now: b.now.Now}
 	registry := prometheus.NewRegistry()
 	cfg := Config{
-		Listen: "127.0.0.1:0", DB: d, Auth: b.auth, Actions: b.actions, Live: b.live, Signer: fakeSigner{},
+		Listen: "127.0.0.1:0", DB: d, Auth: b.auth, Actions: b.actions, Live: b.live, Signer: fakeSigner{}, Seal: testSeal(t),
 		Gatherer: registry, Registerer: registry, Now: b.now.Now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
@@ -245,6 +245,14 @@ func (f *fakeActions) Flag(_ context.Context, r actions.FlagRequest) (string, er
 
 func (f *fakeActions) Kick(_ context.Context, r actions.KickRequest) (string, error) {
 	return event.NewID(), f.note(order{"kick", r.UserID, r.CID, r.ByUserID, r.Reason, 0})
+}
+
+func (f *fakeActions) Mute(_ context.Context, r actions.MuteRequest) ([]string, error) {
+	return r.UserIDs, f.note(order{"mute", strings.Join(r.UserIDs, " "), r.CID, r.ByUserID, fmt.Sprint(r.Tracks), r.For})
+}
+
+func (f *fakeActions) EndCall(_ context.Context, r actions.EndCallRequest) (string, error) {
+	return event.NewID(), f.note(order{"end_call", "", r.CID, r.ByUserID, r.Reason, 0})
 }
 
 // The real one fits the interface.

@@ -7,9 +7,9 @@ CREATE TABLE external_storages (
   created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL
 );
 
--- app_settings has one row, made when a setting is first changed.
+-- app_settings has one row, with id 1, made when a setting is first changed.
 CREATE TABLE app_settings (
-  id INTEGER PRIMARY KEY CHECK (id = 1), hook_compression SMALLINT NOT NULL DEFAULT 0, updated_at BIGINT NOT NULL
+  id INTEGER PRIMARY KEY, hook_compression SMALLINT NOT NULL DEFAULT 0, updated_at BIGINT NOT NULL
 );
 
 -- storage: the external storage that holds the frame, '' for our own.
