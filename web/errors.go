@@ -12,6 +12,7 @@ import (
 	"stillwatch/actions"
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
+	"stillwatch/internal/db/filter"
 )
 
 // Codes of errors, as docs/PROTOCOL.md and the page /docs/errors list them. A
@@ -103,6 +104,7 @@ func asAPIError(err error) *apiError {
 	var he *echo.HTTPError
 	var tooLarge *http.MaxBytesError
 	var order *actions.RequestError
+	var query *filter.Error
 	switch {
 	case errors.As(err, &api):
 		return api
@@ -110,6 +112,8 @@ func asAPIError(err error) *apiError {
 		return fail(refusal.Status, codeOf(refusal.Status), "%s", refusal.Reason)
 	case errors.As(err, &order):
 		return badField(order.Field, "must be "+order.Want)
+	case errors.As(err, &query):
+		return badField(query.Field, query.Want)
 	case errors.As(err, &tooLarge):
 		return fail(http.StatusRequestEntityTooLarge, CodeTooLarge, "body is larger than %d bytes", tooLarge.Limit)
 	case errors.As(err, &he):
