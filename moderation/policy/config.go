@@ -23,6 +23,10 @@ type Config struct {
 	Default   Set            `yaml:"default" json:"default"`
 	CallTypes map[string]Set `yaml:"call_types" json:"call_types"`
 	Brake     Brake          `yaml:"brake" json:"brake"`
+	// Calls and Configs are the rules and configs of the API (With), configs
+	// by key. They are in no file.
+	Calls   []CallRule        `yaml:"-" json:"calls,omitempty"`
+	Configs map[string][]Rule `yaml:"-" json:"configs,omitempty"`
 }
 
 // Set is what holds for one call type. In an override, nil rules and zero
@@ -174,8 +178,12 @@ func (c Config) Version() string {
 // Blind returns the name of a rule of the call type that could never fire on
 // a verdict with these scores, because none of its labels is among them, and
 // "" if there is none: a policy for other models than those that look must
-// not pass everything for clean.
+// not pass everything for clean. Rules and configs of the API may wait for the
+// labels of other classifiers and are not asked.
 func (c Config) Blind(callType string, scores []event.Score) string {
+	if c.governed(callType) {
+		return ""
+	}
 	for _, r := range c.For(callType).Rules {
 		if !slices.ContainsFunc(scores, func(s event.Score) bool { return slices.Contains(r.Labels, s.Label) }) {
 			return r.Name
@@ -184,10 +192,20 @@ func (c Config) Blind(callType string, scores []event.Score) string {
 	return ""
 }
 
-// For returns the set that holds for a call type.
+// For returns the set that holds for a call type, the rules of the API that
+// escalate aside.
 func (c Config) For(callType string) Set {
-	if set, ok := c.CallTypes[callType]; ok {
-		return set
+	set, ok := c.CallTypes[callType]
+	if !ok {
+		set = c.Default
 	}
-	return c.Default
+	if c.governed(callType) {
+		set.Rules = c.configOf(callType)
+	}
+	return set
+}
+
+// governed tells whether a rule or a config of the API is for the call type.
+func (c Config) governed(callType string) bool {
+	return len(c.configOf(callType)) > 0 || len(c.callRules(callType)) > 0
 }

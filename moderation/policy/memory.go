@@ -14,6 +14,16 @@ type Decided struct {
 	Braked bool
 }
 
+// Counted is a violation of the past, as Restore wants it.
+type Counted struct {
+	RuleID string
+	// Number is 0 for a violation in another call: its frames are used up, and
+	// it does not count in this one.
+	Number int
+	// At is the capture of the frame that completed it.
+	At time.Time
+}
+
 // Knows tells whether the engine remembers the participant.
 func (e *Engine) Knows(who Person) bool { return e.people[who] != nil }
 
@@ -21,17 +31,20 @@ func (e *Engine) Knows(who Person) bool { return e.people[who] != nil }
 // reset.
 func (e *Engine) Fired(who Person) bool {
 	p := e.people[who]
-	return p != nil && (p.flagged || len(p.fired) > 0)
+	return p != nil && (p.flagged || len(p.fired) > 0 || len(p.breached) > 0)
 }
 
 // Restore gives the engine what is known of a participant it has not seen:
 // after a restart, or when a user begins a new session. Verdicts, of earlier
 // sessions too, fill the windows and lead to no decision; what was decided in
 // this session does not fire again. Frames captured up to since, the moment of
-// the last ban or unban, are void.
-func (e *Engine) Restore(who Person, since time.Time, verdicts []event.Verdict, decided []Decided) {
+// the last ban or unban, are void. Violations go on from counted, oldest first.
+func (e *Engine) Restore(who Person, since time.Time, verdicts []event.Verdict, decided []Decided, counted ...Counted) {
 	p := e.person(who)
 	p.since = since
+	for _, c := range counted {
+		p.restore(c)
+	}
 	for _, v := range verdicts {
 		e.note(who, v)
 	}
@@ -57,10 +70,15 @@ func (e *Engine) bans(rule string) bool {
 			return true
 		}
 	}
+	for _, rules := range e.cfg.Configs {
+		if slices.ContainsFunc(rules, is) {
+			return true
+		}
+	}
 	return false
 }
 
-// RestoreBans tells the brake of earlier automatic bans, oldest first.
+// RestoreBans tells the brake of what it let through before, oldest first.
 func (e *Engine) RestoreBans(at ...time.Time) {
 	for _, t := range at {
 		e.brake.free(t)

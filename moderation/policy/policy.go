@@ -26,6 +26,8 @@ type Engine struct {
 	version string
 	people  map[Person]*person
 	brake   brake
+	// calls are the rules of the API by call type, as they are asked for.
+	calls map[string][]CallRule
 	// size is the largest n of any rule: what a window must hold.
 	size int
 }
@@ -40,6 +42,11 @@ type person struct {
 	since  time.Time
 	latest time.Time
 	seen   *recall
+	// tallies are by the id of the API's rule; counted is what a restart or
+	// another call left of them, and breached when violations were.
+	tallies  map[string]*tally
+	counted  map[string]Counted
+	breached []breached
 }
 
 type track struct {
@@ -49,14 +56,21 @@ type track struct {
 
 // New makes an engine for a policy that Parse or Validate has passed.
 func New(cfg Config) *Engine {
-	e := &Engine{
-		cfg: cfg, version: cfg.Version(), people: map[Person]*person{},
-		brake: brake{max: cfg.Brake.MaxBansPerMinute}, size: cfg.Default.largest(),
-	}
+	e := &Engine{people: map[Person]*person{}}
+	e.use(cfg)
+	return e
+}
+
+func (e *Engine) use(cfg Config) {
+	e.cfg, e.version, e.brake.max = cfg, cfg.Version(), cfg.Brake.MaxBansPerMinute
+	e.calls = map[string][]CallRule{}
+	e.size = cfg.Default.largest()
 	for _, set := range cfg.CallTypes {
 		e.size = max(e.size, set.largest())
 	}
-	return e
+	for _, rules := range cfg.Configs {
+		e.size = max(e.size, Set{Rules: rules}.largest())
+	}
 }
 
 // Size is how many frames a window holds: the largest n of any rule.
@@ -77,45 +91,54 @@ func (e *Engine) Version() string { return e.version }
 // the order of the ladder. A frame that was seen before gives none.
 func (e *Engine) Observe(v event.Verdict) []Decision {
 	set := e.cfg.For(v.Frame.CallType)
-	p, added := e.note(Person{v.Frame.SessionID, v.Frame.UserID}, v)
-	if !added {
-		return nil
-	}
+	p, added, hit := e.note(Person{v.Frame.SessionID, v.Frame.UserID}, v)
 	if v.State != event.VerdictKnown {
+		if !added {
+			return nil
+		}
 		return e.unknown(p, set, v)
 	}
 	var out []Decision
-	for _, r := range ladder(set.Rules) {
-		if d, ok := e.apply(p, r, v); ok {
-			out = append(out, e.climb(p, r, d)...)
+	if added {
+		for _, r := range ladder(set.Rules) {
+			if d, ok := e.apply(p, r, v); ok {
+				out = append(out, e.climb(p, r, d)...)
+			}
 		}
+	}
+	if hit {
+		out = append(out, e.escalate(p, v)...)
 	}
 	return out
 }
 
-// note puts v into the participant's windows.
-func (e *Engine) note(who Person, v event.Verdict) (*person, bool) {
-	p := e.person(who)
+// note puts v into the participant's windows and tallies. It tells whether the
+// windows have room for it, and whether it is a hit for a rule of the API.
+func (e *Engine) note(who Person, v event.Verdict) (p *person, added, hit bool) {
+	p = e.person(who)
 	if !p.seen.add(v.Frame.FrameID) {
-		return p, false
+		return p, false, false
 	}
 	if p.latest.Sub(v.Frame.CapturedAt) > clockStep {
 		p.rewind(v.Frame.CapturedAt)
 	}
 	if !v.Frame.CapturedAt.After(p.since) {
-		return p, false
+		return p, false, false
 	}
 	if v.Frame.CapturedAt.After(p.latest) {
 		p.latest = v.Frame.CapturedAt
 	}
+	for _, r := range e.callRules(v.Frame.CallType) {
+		hit = p.tally(r).add(v) || hit
+	}
 	if !p.all.add(v) {
-		return p, false
+		return p, false, hit
 	}
 	if v.State == event.VerdictKnown {
 		p.known.add(v)
 		p.track(v.Frame.TrackID, e.size).known.add(v)
 	}
-	return p, true
+	return p, true, hit
 }
 
 // clockStep is by how much a frame must be older than the newest to tell that
@@ -132,6 +155,9 @@ func (p *person) rewind(at time.Time) {
 	for _, t := range p.tracks {
 		t.known.list = slices.DeleteFunc(t.known.list, ahead)
 	}
+	for _, t := range p.tallies {
+		t.rewind(at)
+	}
 	p.latest = at
 }
 
@@ -145,7 +171,10 @@ func (e *Engine) person(who Person) *person {
 }
 
 func (e *Engine) blank() *person {
-	return &person{fired: map[string]bool{}, known: frames{size: e.size}, all: frames{size: e.size}, seen: &recall{}}
+	return &person{
+		fired: map[string]bool{}, known: frames{size: e.size}, all: frames{size: e.size}, seen: &recall{},
+		tallies: map[string]*tally{}, counted: map[string]Counted{},
+	}
 }
 
 // track returns the window of a track and makes it the most recent one.
@@ -280,6 +309,13 @@ func strongest(v event.Verdict, labels []string) []string {
 // of its call type. A suspect picture is always looked at anew: one mistaken
 // look, taken over for the pictures behind it, must not add up to k of n.
 func (c Config) Suspect(v event.Verdict) bool {
+	for _, r := range c.callRules(v.Frame.CallType) {
+		for _, cond := range r.Conditions {
+			if k := cond.Keyframe; k != nil && score(v, k.Labels) >= k.MinConfidence/2 {
+				return true
+			}
+		}
+	}
 	return slices.ContainsFunc(c.For(v.Frame.CallType).Rules, func(r Rule) bool {
 		return score(v, r.Labels) >= r.Confidence/2
 	})

@@ -54,11 +54,18 @@ func (f *frames) last(n int, maxAge time.Duration) []event.Verdict {
 	return list
 }
 
-// score adds up the scores of the labels, at most 1.
+// score adds up the scores of the labels, at most 1. A model's labels exclude
+// one another; those of a classifier from outside may not, and the highest
+// stands for all.
 func score(v event.Verdict, labels []string) float64 {
 	sum := 0.0
 	for _, s := range v.Scores {
-		if slices.Contains(labels, s.Label) {
+		if !slices.Contains(labels, s.Label) {
+			continue
+		}
+		if v.Source == event.SourceOutside {
+			sum = max(sum, s.Score)
+		} else {
 			sum += s.Score
 		}
 	}
