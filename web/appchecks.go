@@ -98,7 +98,7 @@ func (e *hookEdit) checkURL(field, raw string, schemes ...string) {
 		if u.Port() != "" {
 			port = u.Port()
 		}
-		raw = "http://" + joinHost(u.Hostname(), port)
+		raw = "https://" + joinHost(u.Hostname(), port)
 	}
 	if err := e.s.cfg.CheckURL(raw); err != nil {
 		e.fields[field] = "must be an address that may be reached: " + err.Error()

@@ -33,6 +33,9 @@ type Resolver interface {
 type Config struct {
 	// Allow lists ranges that may be reached although they are not public.
 	Allow []netip.Prefix
+	// AllowOnly refuses public addresses outside of Allow as well, for what
+	// goes out unencrypted.
+	AllowOnly bool
 	// Own lists the program's own listeners, which are refused even inside
 	// Allow. An unspecified address stands for every address of the machine.
 	Own []netip.AddrPort
@@ -49,8 +52,9 @@ type Config struct {
 // the name: a second DNS answer cannot lead elsewhere. It follows no redirect
 // and reads no proxy from the environment.
 type Client struct {
-	cfg  Config
-	http *http.Client
+	cfg     Config
+	http    *http.Client
+	refused counter
 }
 
 // New makes a client. It starts nothing until the first request.
@@ -74,22 +78,13 @@ func New(cfg Config) *Client {
 			TLSClientConfig:        cfg.TLS.Clone(),
 			TLSHandshakeTimeout:    cfg.ConnectTimeout,
 			MaxResponseHeaderBytes: maxHeaderBytes,
-			MaxIdleConnsPerHost:    4,
+			MaxIdleConnsPerHost:    32, // of deliveries and frames that go to one receiver at once
 			IdleConnTimeout:        30 * time.Second,
 			DisableCompression:     true, // a small answer must not grow when read
 			ForceAttemptHTTP2:      true,
 		},
 	}
 	return c
-}
-
-// Do sends a request; its context bounds the whole. The error of a request
-// that was not let out wraps a *RefusedError.
-func (c *Client) Do(req *http.Request) (*http.Response, error) {
-	if _, err := parse(req.URL); err != nil {
-		return nil, err
-	}
-	return c.http.Do(req)
 }
 
 // Check tells whether the URL may be reached as far as can be told without
@@ -107,12 +102,6 @@ func (c *Client) Check(rawURL string) error {
 	return c.check(netip.AddrPortFrom(t.addr, uint16(port)))
 }
 
-// DialContext connects to host:port under the same checks, for protocols
-// other than HTTP.
-func (c *Client) DialContext(ctx context.Context, network, hostport string) (net.Conn, error) {
-	return c.dial(ctx, network, hostport)
-}
-
 // Close closes idle connections.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
@@ -126,8 +115,11 @@ func (c *Client) check(ap netip.AddrPort) error {
 		return &RefusedError{ap.String(), "this program's own listener"}
 	}
 	class := Classify(ap.Addr())
-	if class == Public || slices.ContainsFunc(c.cfg.Allow, func(p netip.Prefix) bool { return p.Contains(ap.Addr()) }) {
+	if class == Public && !c.cfg.AllowOnly || slices.ContainsFunc(c.cfg.Allow, func(p netip.Prefix) bool { return p.Contains(ap.Addr()) }) {
 		return nil
+	}
+	if class == Public {
+		return &RefusedError{ap.String(), "plain http goes to the ranges of netguard.allow alone"}
 	}
 	return &RefusedError{ap.String(), "address is " + string(class)}
 }
