@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"runtime"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"stillwatch/actions"
 	"stillwatch/actions/webhook"
 	"stillwatch/internal/db"
-	"stillwatch/internal/netguard"
 	"stillwatch/models"
 	"stillwatch/models/onnx"
 	"stillwatch/moderation"
@@ -46,26 +44,10 @@ func (p *Program) startDecide(ctx context.Context) error {
 }
 
 func (p *Program) startActions(ctx context.Context) error {
-	guard := netguard.Config{}
-	for _, cidr := range p.cfg.Netguard.Allow {
-		prefix, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return fmt.Errorf("netguard.allow %q: %w", cidr, err)
-		}
-		guard.Allow = append(guard.Allow, prefix)
-		p.log.Info("webhooks may reach a range that is not public", "range", prefix)
-	}
-	for _, at := range []string{p.cfg.HTTP.Listen, p.cfg.Media.Listen} {
-		if own, err := netip.ParseAddrPort(at); err == nil {
-			guard.Own = append(guard.Own, own)
-		}
-	}
 	if err := p.configuredHook(ctx); err != nil {
 		return err
 	}
-	p.guard = netguard.New(guard)
-	p.hooks = webhook.New(webhook.Config{DB: p.db, Bus: p.bus, Client: p.guard, APIKey: p.cred.APIKey, APISecret: p.cred.APISecret})
-	if err := p.begin(ctx, "webhooks", p.hooks); err != nil {
+	if err := p.startDelivery(ctx); err != nil {
 		return err
 	}
 	p.desk = actions.NewDesk(actions.DeskConfig{DB: p.db, Signer: p.blobs, Retention: p.cfg.Capture.Retention})
@@ -161,7 +143,6 @@ func (p *Program) measureDecide(counter func(name, help string, f func() float64
 	counter("actions_confirmed_total", "Actions that have taken effect.", func() float64 { return float64(p.executor.Stats().Confirmed) })
 	counter("actions_resent_total", "Orders sent again because nobody confirmed.", func() float64 { return float64(p.executor.Stats().Resent) })
 	counter("actions_failed_total", "Actions that nobody confirmed. Any increase is an alarm.", func() float64 { return float64(p.executor.Stats().Failed) })
-	counter("webhooks_delivered_total", "Lossless events delivered.", func() float64 { return float64(p.hooks.Stats().Delivered) })
-	counter("webhook_attempts_failed_total", "Attempts to deliver a lossless event that failed.", func() float64 { return float64(p.hooks.Stats().Failed) })
-	counter("webhook_frames_dropped_total", "Frame events that found no room or no receiver.", func() float64 { return float64(p.hooks.Stats().FramesDropped) })
+	p.measureDelivery(counter)
+	p.measureOutgoing(counter)
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"stillwatch/actions"
-	"stillwatch/actions/webhook"
+	"stillwatch/actions/delivery"
 	"stillwatch/capture"
 	"stillwatch/capture/call"
 	"stillwatch/capture/ingest/rtc"
@@ -67,7 +67,8 @@ type Program struct {
 	executor *actions.Executor
 	notifier *actions.Notifier
 	guard    *netguard.Client
-	hooks    *webhook.Sender
+	plain    *netguard.Client // for what goes out unencrypted
+	hooks    *delivery.Sender
 	web      *web.Server
 }
 
@@ -81,7 +82,7 @@ func NewProgram(cfg config.Config, log *slog.Logger) *Program {
 // part cannot start, those before it are closed and its error is returned.
 func (p *Program) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.openData, p.openStores, p.startDecide, p.startCapture, p.startWeb,
+		p.openData, p.openGuard, p.openStores, p.startDecide, p.startCapture, p.startWeb,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, p.Close())

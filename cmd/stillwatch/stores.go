@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"stillwatch/actions"
-	"stillwatch/actions/webhook"
+	"stillwatch/actions/delivery"
 	"stillwatch/internal/blob"
 	"stillwatch/internal/bus"
 	"stillwatch/internal/db"
@@ -64,7 +64,7 @@ func (p *Program) openBus(ctx context.Context) error {
 // with.
 func (p *Program) declareGroups(ctx context.Context) error {
 	for topic, group := range map[event.Topic]string{
-		event.TopicActions: actions.GroupExecutors, event.TopicConfirmed: actions.GroupConfirmed, event.TopicPublic: webhook.Group,
+		event.TopicActions: actions.GroupExecutors, event.TopicConfirmed: actions.GroupConfirmed, event.TopicPublic: delivery.Group,
 	} {
 		if err := p.bus.Declare(ctx, topic, group); err != nil {
 			return fmt.Errorf("declare group %s: %w", group, err)

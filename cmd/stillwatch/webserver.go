@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"stillwatch/recording/permission"
 	"stillwatch/web"
 )
 
@@ -13,7 +14,7 @@ func (p *Program) startWeb(ctx context.Context) error {
 		Listen: p.cfg.HTTP.Listen, DB: p.db, Auth: p.auth,
 		Actions: p.desk, Live: p.bus, Signer: p.blobs,
 		WHIP: p.whip, WHEP: p.whep, Blobs: p.blobs.Handler(),
-		CheckURL: p.guard.Check, Seal: p.seal,
+		CheckURL: p.checkHookURL, Seal: p.seal,
 		Gatherer: p.metrics, Registerer: p.metrics,
 		Checks: map[string]func(context.Context) error{
 			"redis":    p.bus.Ready,
@@ -23,6 +24,13 @@ func (p *Program) startWeb(ctx context.Context) error {
 			"disk":     p.diskReady,
 		},
 		PublicURL: p.URL(), DefaultMode: p.cfg.Capture.DefaultMode, Log: p.log,
+		RateLimit: p.cfg.HTTP.RateLimit, Recording: p.recordingSystem(),
 	})
 	return p.begin(ctx, "web", p.web)
+}
+
+// recordingSystem is what holds for callers without recording permissions.
+func (p *Program) recordingSystem() permission.System {
+	r := p.cfg.Recording
+	return permission.System{Record: permission.Type(r.Record), RecordIncomingPSTN: r.RecordIncomingPSTN}
 }

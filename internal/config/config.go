@@ -28,6 +28,7 @@ type Config struct {
 	HTTP struct {
 		Listen    string `koanf:"listen" doc:"TCP address of the API, the console and WHIP signalling."`
 		PublicURL string `koanf:"public_url" doc:"Origin that clients reach the server by; empty: http:// and http.listen."`
+		RateLimit int    `koanf:"rate_limit" doc:"Requests a minute that the API takes from a user, and 20 times that from the backend, 0 to 1000000; 0: no limit."`
 	} `koanf:"http"`
 	Media struct {
 		Listen    string   `koanf:"listen" doc:"UDP address for all media, and TCP for clients that cannot use UDP."`
@@ -59,6 +60,10 @@ type Config struct {
 		Workers     int           `koanf:"workers" doc:"Sandboxed decoder processes, 0 to 256; 0: one a core."`
 		Retention   time.Duration `koanf:"retention" doc:"How long frames are kept, 1m to 87600h."`
 	} `koanf:"capture"`
+	Recording struct {
+		Record             string `koanf:"record" doc:"What is recorded of calls whose caller has no recording permissions, nor their domain: none, all, video or audio."`
+		RecordIncomingPSTN bool   `koanf:"record_incoming_pstn" doc:"Whether calls that come in by SIP are recorded, whatever permissions say."`
+	} `koanf:"recording"`
 	Models struct {
 		Dir     string `koanf:"dir" doc:"Folder with one folder a model."`
 		Runtime string `koanf:"runtime" doc:"Path of libonnxruntime.so."`
@@ -71,7 +76,8 @@ type Config struct {
 		File string `koanf:"file" doc:"YAML file with the moderation policy; empty: the built-in one."`
 	} `koanf:"policy"`
 	Webhook struct {
-		URL string `koanf:"url" doc:"Where events are posted to besides the hooks set through the API; empty: nowhere."`
+		URL       string `koanf:"url" doc:"Where events are posted to besides the hooks set through the API; empty: nowhere."`
+		PlainHTTP bool   `koanf:"plain_http" doc:"Let events go to any http:// address, unencrypted, for development; false: only to ranges of netguard.allow."`
 	} `koanf:"webhook"`
 	Log struct {
 		Level  string `koanf:"level" doc:"debug, info, warn or error."`
@@ -83,11 +89,13 @@ type Config struct {
 func Default() Config {
 	var c Config
 	c.HTTP.Listen = "127.0.0.1:8080"
+	c.HTTP.RateLimit = 3000
 	c.Media.Listen = "127.0.0.1:7882"
 	c.Media.MaxPeers = 2000
 	c.Data.Dir = "./data"
 	c.Capture.DefaultMode = "auto-on"
 	c.Capture.Retention = 14 * 24 * time.Hour
+	c.Recording.Record = "none"
 	c.Models.Dir = "./build/models"
 	c.Models.Runtime = "./build/lib/libonnxruntime.so.1"
 	c.Models.Small = "mobilenet_v2"
@@ -252,6 +260,7 @@ func (c Config) Check() error {
 	bad(isAddress(c.HTTP.Listen), "http.listen", c.HTTP.Listen, "host:port, e.g. 127.0.0.1:8080")
 	bad(isAddress(c.Media.Listen), "media.listen", c.Media.Listen, "host:port, e.g. 0.0.0.0:7882")
 	bad(c.HTTP.PublicURL == "" || isOrigin(c.HTTP.PublicURL), "http.public_url", c.HTTP.PublicURL, "an origin such as https://watch.example.org")
+	bad(c.HTTP.RateLimit >= 0 && c.HTTP.RateLimit <= 1000000, "http.rate_limit", c.HTTP.RateLimit, "0 to 1000000")
 	for _, ip := range c.Media.PublicIPs {
 		_, err := netip.ParseAddr(ip)
 		bad(err == nil, "media.public_ips", ip, "IP addresses")
@@ -272,6 +281,7 @@ func (c Config) Check() error {
 	bad(slices.Contains([]string{"auto-on", "available", "disabled"}, c.Capture.DefaultMode), "capture.default_mode", c.Capture.DefaultMode, "auto-on, available or disabled")
 	bad(c.Capture.Workers >= 0 && c.Capture.Workers <= 256, "capture.workers", c.Capture.Workers, "0 to 256")
 	bad(c.Capture.Retention >= time.Minute && c.Capture.Retention <= 87600*time.Hour, "capture.retention", c.Capture.Retention, "1m to 87600h")
+	bad(slices.Contains([]string{"none", "all", "video", "audio"}, c.Recording.Record), "recording.record", c.Recording.Record, "none, all, video or audio")
 	bad(c.Models.Dir != "", "models.dir", c.Models.Dir, "a folder")
 	bad(c.Models.Small != "", "models.small", c.Models.Small, "a model's name")
 	bad(c.Models.Reuse == -1 || c.Models.Reuse >= 1 && c.Models.Reuse <= 100, "models.reuse", c.Models.Reuse, "1 to 100, or -1")

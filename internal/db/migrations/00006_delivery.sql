@@ -22,12 +22,14 @@ ALTER TABLE deliveries ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX deliveries_hook ON deliveries (hook_id, state, next_at);
 CREATE INDEX deliveries_lane ON deliveries (hook_id, lane, event_seq) WHERE state = 'pending';
 CREATE INDEX deliveries_created ON deliveries (created_at);
+CREATE INDEX deliveries_by_event ON deliveries (event_id);
 
 CREATE TABLE delivery_attempts (
   delivery_id TEXT NOT NULL, attempt INTEGER NOT NULL, at BIGINT NOT NULL,
   status INTEGER NOT NULL, error TEXT NOT NULL DEFAULT '', latency_ns BIGINT NOT NULL,
   response TEXT NOT NULL DEFAULT '', PRIMARY KEY (delivery_id, attempt)
 );
+CREATE INDEX delivery_attempts_at ON delivery_attempts (at);
 
 -- Health and secrets stand beside hooks, which are replaced as a list.
 CREATE TABLE hook_health (
@@ -44,7 +46,7 @@ CREATE UNIQUE INDEX hook_secrets_current ON hook_secrets (hook_id) WHERE expires
 
 -- +goose Down
 DROP TABLE hook_secrets; DROP TABLE hook_health; DROP TABLE delivery_attempts;
-DROP INDEX deliveries_created; DROP INDEX deliveries_lane; DROP INDEX deliveries_hook;
+DROP INDEX deliveries_by_event; DROP INDEX deliveries_created; DROP INDEX deliveries_lane; DROP INDEX deliveries_hook;
 ALTER TABLE deliveries DROP COLUMN base;
 ALTER TABLE deliveries DROP COLUMN lane;
 ALTER TABLE deliveries DROP COLUMN event_seq;

@@ -1,4 +1,4 @@
-package webhook
+package delivery_test
 
 import (
 	"context"
@@ -15,10 +15,14 @@ import (
 	"testing"
 	"time"
 
+	"stillwatch/actions"
+	"stillwatch/actions/delivery"
+	"stillwatch/actions/webhook"
 	"stillwatch/internal/bus"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/seal"
 	"stillwatch/internal/testkit"
 )
 
@@ -39,6 +43,7 @@ type world struct {
 	db     *db.DB
 	clock  *testkit.Clock
 	client *netguard.Client
+	box    *seal.Box
 }
 
 func newWorld(t testing.TB) *world {
@@ -46,19 +51,30 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{TB: t, db: d, clock: testkit.NewClock(), client: netguard.New(netguard.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})}
+	box, err := seal.New(make([]byte, seal.KeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{TB: t, db: d, box: box, clock: testkit.NewClock(), client: netguard.New(netguard.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})}
 	t.Cleanup(func() { _ = w.client.Close(); _ = d.Close() })
 	return w
 }
 
-func (w *world) sender() *Sender {
-	return New(Config{
-		DB: w.db, Bus: silence{}, Client: w.client, APIKey: "key", APISecret: "secret",
-		Poll: 5 * time.Millisecond, Now: w.clock.Now, Jitter: func() float64 { return 1 },
-	})
+// sender is one whose pauses are exact, over HTTP.
+func (w *world) sender(change ...func(*delivery.Config)) *delivery.Sender {
+	cfg := delivery.Config{
+		DB: w.db, Bus: silence{}, Seal: w.box, Poll: 5 * time.Millisecond, Now: w.clock.Now, Jitter: func() float64 { return 1 },
+		Transports: map[string]delivery.Transport{webhook.HookType: webhook.New(webhook.Config{
+			Client: w.client, Plain: w.client, APIKey: "key", APISecret: "secret", Now: w.clock.Now,
+		})},
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	return delivery.New(cfg)
 }
 
-func (w *world) start(s *Sender) *Sender {
+func (w *world) start(s *delivery.Sender) *delivery.Sender {
 	w.Helper()
 	if err := s.Start(context.Background()); err != nil {
 		w.Fatal(err)
@@ -69,9 +85,14 @@ func (w *world) start(s *Sender) *Sender {
 
 func (w *world) hook(id, url string, types ...string) {
 	w.Helper()
+	w.hookWith(id, url, "{}", types...)
+}
+
+func (w *world) hookWith(id, url, settings string, types ...string) {
+	w.Helper()
 	row := db.HookRow{
-		ID: id, HookType: HookType, Enabled: true, EventTypes: db.JSON[[]string]{V: types}, WebhookURL: url, TimeoutMS: 2000,
-		Settings: db.JSON[json.RawMessage]{V: json.RawMessage("{}")},
+		ID: id, HookType: webhook.HookType, Enabled: true, EventTypes: db.JSON[[]string]{V: types}, WebhookURL: url, TimeoutMS: 2000,
+		Settings: db.JSON[json.RawMessage]{V: json.RawMessage(settings)},
 	}
 	if _, err := w.db.NewInsert().Model(&row).Exec(context.Background()); err != nil {
 		w.Fatal(err)
@@ -93,7 +114,7 @@ func (w *world) settled(n int) db.DeliveryRow {
 	var d db.DeliveryRow
 	testkit.Eventually(w.TB, wait, func() bool {
 		d = w.deliveries()[0]
-		return d.Attempts == n && (d.LastStatus != 0 || d.LastError != "") && !d.NextAt.Equal(w.clock.Now().Add(2*time.Second+claimSlack))
+		return d.Attempts == n && (d.LastStatus != 0 || d.LastError != "") && !d.NextAt.Equal(w.clock.Now().Add(2*time.Second+delivery.ClaimSlack))
 	}, "attempt", n)
 	return d
 }
@@ -149,7 +170,7 @@ func frame(n int) event.Envelope {
 	return ev
 }
 
-func (w *world) handle(s *Sender, evs ...event.Envelope) {
+func (w *world) handle(s *delivery.Sender, evs ...event.Envelope) {
 	w.Helper()
 	for _, ev := range evs {
 		if err := s.Handle(context.Background(), ev); err != nil {
@@ -179,7 +200,7 @@ func TestDeliversSignedToHooksThatWantIt(t *testing.T) {
 		}
 		h := got[0].header
 		if string(got[0].body) != string(ev.Data) || h.Get("X-WEBHOOK-ID") != "e1" || h.Get("X-WEBHOOK-ATTEMPT") != "1" ||
-			h.Get("X-API-KEY") != "key" || h.Get("Content-Type") != "application/json" || !Verify("secret", got[0].body, h.Get("X-SIGNATURE")) {
+			h.Get("X-API-KEY") != "key" || h.Get("Content-Type") != "application/json" || !webhook.Verify("secret", got[0].body, h.Get("X-SIGNATURE")) {
 			t.Errorf("got %v %s", h, got[0].body)
 		}
 	}
@@ -192,9 +213,9 @@ func TestRetriesAtTheExactTimesThenGivesUp(t *testing.T) {
 	w.hook("h", r.URL)
 	s := w.start(w.sender())
 	w.handle(s, banned("e1"))
-	for n := 1; n < len(schedule); n++ {
+	for n := 1; n < len(delivery.Schedule); n++ {
 		d := w.settled(n)
-		if want := w.clock.Now().Add(schedule[n]); !d.NextAt.Equal(want) || d.State != db.DeliveryPending || d.LastStatus != 500 {
+		if want := w.clock.Now().Add(delivery.Schedule[n]); !d.NextAt.Equal(want) || d.State != db.DeliveryPending || d.LastStatus != 500 {
 			t.Fatalf("after %d: next at %s, want %s (%s, %d)", n, d.NextAt, want, d.State, d.LastStatus)
 		}
 		w.clock.Set(d.NextAt.Add(-time.Nanosecond))
@@ -210,7 +231,7 @@ func TestRetriesAtTheExactTimesThenGivesUp(t *testing.T) {
 		t.Fatalf("%d attempts, %+v", len(got), s.Stats())
 	}
 	for i, g := range got {
-		if g.header.Get(HeaderID) != "e1" || g.header.Get(HeaderAttempt) != strconv.Itoa(i+1) {
+		if g.header.Get(webhook.HeaderID) != "e1" || g.header.Get(webhook.HeaderAttempt) != strconv.Itoa(i+1) {
 			t.Errorf("attempt %d says %v", i+1, g.header)
 		}
 	}
@@ -287,15 +308,33 @@ func TestEndlessAnswerIsCutOff(t *testing.T) {
 	}
 }
 
-func TestPrivateAddressIsRefused(t *testing.T) {
+func TestARefusedAddressUsesUpNoSchedule(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	allowed := w.client
 	w.client = netguard.New(netguard.Config{})
 	r := newReceiver(t, nil)
 	w.hook("h", r.URL)
-	w.handle(w.start(w.sender()), banned("e1"))
-	if d := w.settled(1); !strings.Contains(d.LastError, "loopback") || len(r.all()) != 0 {
-		t.Errorf("%+v", d)
+	s := w.start(w.sender())
+	w.handle(s, banned("e1"))
+	for n := range int64(20) { // twice as often as the schedule has attempts
+		testkit.Eventually(t, wait, func() bool { return s.Stats().Held == n+1 })
+		d := w.deliveries()[0]
+		if !strings.Contains(d.LastError, "netguard.allow") || d.Attempts != 0 || d.State != db.DeliveryPending {
+			t.Fatalf("%+v", d)
+		}
+		w.clock.Set(d.NextAt.Time)
+	}
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Held == 21 })
+	_ = s.Close()
+	w.client = allowed
+	again := w.start(w.sender())
+	if n, err := again.Replay(t.Context(), "h", actions.Replay{EventIDs: []string{"e1"}}, "mo"); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	testkit.Eventually(t, wait, func() bool { return again.Stats().Delivered == 1 })
+	if got := r.all()[0].header.Get(webhook.HeaderAttempt); got != "1" {
+		t.Errorf("attempt %s: what was never sent was counted", got)
 	}
 }
 
@@ -318,7 +357,7 @@ func TestSlowReceiverDelaysNoOther(t *testing.T) {
 		s.Offer(frame(n))
 	}
 	testkit.Eventually(t, wait, func() bool { return len(fast.all()) == 60 })
-	if n := len(slow.all()); n > 2*DefaultPerHook {
+	if n := len(slow.all()); n > 2*delivery.DefaultPerHook {
 		t.Errorf("%d requests at once to the slow one", n)
 	}
 	let()
@@ -343,8 +382,8 @@ func TestRestartResumesWhatIsPending(t *testing.T) {
 	w.clock.Advance(5 * time.Second)
 	second := w.start(w.sender())
 	testkit.Eventually(t, wait, func() bool { return second.Stats().Delivered == 1 })
-	if got := r.all(); got[len(got)-1].header.Get(HeaderAttempt) != "2" {
-		t.Errorf("attempt %s", got[len(got)-1].header.Get(HeaderAttempt))
+	if got := r.all(); got[len(got)-1].header.Get(webhook.HeaderAttempt) != "2" {
+		t.Errorf("attempt %s", got[len(got)-1].header.Get(webhook.HeaderAttempt))
 	}
 }
 
@@ -356,24 +395,21 @@ func TestAClaimOutlivesItsProcessForAWhileOnly(t *testing.T) {
 	s := w.sender()
 	w.handle(s, banned("e1"))
 	// A process claimed the delivery and died.
-	h := newHook(s, db.HookRow{ID: "h", TimeoutMS: 2000})
-	d := w.deliveries()[0]
-	d.Attempts++
-	if ok, err := h.claim(t.Context(), h.row, d); err != nil || !ok {
-		t.Fatal(ok, err)
+	if n, err := s.Claim(t.Context(), "h"); err != nil || n != 1 {
+		t.Fatal(n, err)
 	}
-	if ok, err := h.claim(t.Context(), h.row, d); err != nil || ok {
+	if n, err := s.Claim(t.Context(), "h"); err != nil || n != 0 {
 		t.Fatal("claimed twice", err)
 	}
 	w.start(s)
-	w.clock.Advance(2*time.Second + claimSlack - time.Nanosecond)
+	w.clock.Advance(2*time.Second + delivery.ClaimSlack - time.Nanosecond)
 	s.Reload()
 	if n := len(r.all()); n != 0 {
 		t.Fatal("delivered under another's claim")
 	}
 	w.clock.Advance(time.Nanosecond)
 	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 1 })
-	if a := r.all()[0].header.Get(HeaderAttempt); a != "2" {
+	if a := r.all()[0].header.Get(webhook.HeaderAttempt); a != "2" {
 		t.Errorf("attempt %s", a)
 	}
 }
@@ -411,9 +447,7 @@ func TestFramesDropTheOldest(t *testing.T) {
 		}
 	})
 	w.hook("h", r.URL)
-	s := w.sender()
-	s.cfg.PerHook, s.cfg.FrameQueue = 1, 3
-	w.start(s)
+	s := w.start(w.sender(func(c *delivery.Config) { c.PerHook, c.FrameQueue = 1, 3 }))
 	s.Offer(frame(0))
 	testkit.Eventually(t, wait, func() bool { return len(r.all()) == 1 })
 	for n := 1; n <= 10; n++ {
@@ -441,7 +475,7 @@ func TestFrameIsTriedThreeTimes(t *testing.T) {
 	s.Offer(frame(1))
 	testkit.Eventually(t, wait, func() bool { return s.Stats().FramesDropped == 1 })
 	got := r.all()
-	if len(got) != 3 || got[2].header.Get(HeaderAttempt) != "3" || got[2].header.Get(HeaderID) != "frame-1" {
+	if len(got) != 3 || got[2].header.Get(webhook.HeaderAttempt) != "3" || got[2].header.Get(webhook.HeaderID) != "frame-1" {
 		t.Errorf("%d tries", len(got))
 	}
 }
@@ -457,11 +491,7 @@ func TestHooksComeAndGo(t *testing.T) {
 	if _, err := w.db.NewUpdate().Model((*db.HookRow)(nil)).Set("enabled = 0").Where("1 = 1").Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, wait, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return len(s.hooks) == 0
-	})
+	testkit.Eventually(t, wait, func() bool { return s.Lanes() == 0 })
 	w.handle(s, banned("e2"))
 	if len(w.deliveries()) != 1 {
 		t.Error("delivery for a disabled hook")

@@ -1,4 +1,4 @@
-package webhook
+package delivery_test
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"stillwatch/actions/delivery"
+	"stillwatch/actions/webhook"
 	"stillwatch/internal/bus"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
@@ -33,10 +35,8 @@ func TestEventsReachTheBackendOverTheBus(t *testing.T) {
 		}
 	})
 	w.hook("h", r.URL)
-	sender := func() *Sender {
-		s := w.sender()
-		s.cfg.Bus = b
-		return w.start(s)
+	sender := func() *delivery.Sender {
+		return w.start(w.sender(func(c *delivery.Config) { c.Bus = b }))
 	}
 	s := sender()
 	for n := range 10 {
@@ -51,7 +51,7 @@ func TestEventsReachTheBackendOverTheBus(t *testing.T) {
 	testkit.Eventually(t, wait, func() bool { return again.Stats().Delivered == 10 })
 	ids := map[string]int{}
 	for _, g := range r.all() {
-		ids[g.header.Get(HeaderID)+" "+g.header.Get(HeaderAttempt)]++
+		ids[g.header.Get(webhook.HeaderID)+" "+g.header.Get(webhook.HeaderAttempt)]++
 	}
 	if len(ids) != 20 {
 		t.Errorf("%d different id and attempt pairs, want 20: %v", len(ids), ids)

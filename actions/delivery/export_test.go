@@ -1,0 +1,26 @@
+package delivery
+
+import (
+	"context"
+	"time"
+)
+
+// What tests outside of the package need to see.
+const ClaimSlack = claimSlack
+
+// Schedule is the schedule.
+var Schedule = schedule
+
+// Lanes is how many hooks are served.
+func (s *Sender) Lanes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lanes)
+}
+
+// Claim claims what is due of a hook with a timeout of two seconds, as a
+// process does that then dies.
+func (s *Sender) Claim(ctx context.Context, hookID string) (int, error) {
+	rows, err := s.claim(ctx, Hook{ID: hookID, Timeout: 2 * time.Second}, s.cfg.Now(), 10)
+	return len(rows), err
+}

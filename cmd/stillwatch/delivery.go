@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"net/url"
+
+	"stillwatch/actions/delivery"
+	"stillwatch/actions/webhook"
+)
+
+// startDelivery starts what brings public events to hooks, one transport for
+// each type of hook.
+func (p *Program) startDelivery(ctx context.Context) error {
+	p.hooks = delivery.New(delivery.Config{
+		DB: p.db, Bus: p.bus, Seal: p.seal,
+		Transports: map[string]delivery.Transport{
+			webhook.HookType: webhook.New(webhook.Config{
+				Client: p.guard, Plain: p.plain, APIKey: p.cred.APIKey, APISecret: p.cred.APISecret,
+			}),
+		},
+	})
+	return p.begin(ctx, "delivery", p.hooks)
+}
+
+// checkHookURL refuses webhook addresses that would never be reached, as far
+// as can be told when they are entered.
+func (p *Program) checkHookURL(rawURL string) error {
+	if u, err := url.Parse(rawURL); err == nil && u.Scheme == "http" {
+		return p.plain.Check(rawURL)
+	}
+	return p.guard.Check(rawURL)
+}
+
+func (p *Program) measureDelivery(counter func(name, help string, f func() float64)) {
+	counter("webhooks_delivered_total", "Lossless events delivered.", func() float64 { return float64(p.hooks.Stats().Delivered) })
+	counter("webhook_attempts_failed_total", "Attempts to deliver a lossless event that failed.", func() float64 { return float64(p.hooks.Stats().Failed) })
+	counter("webhook_attempts_held_total", "Attempts that a setting of this program forbade, such as netguard.allow.", func() float64 { return float64(p.hooks.Stats().Held) })
+	counter("webhook_dead_total", "Lossless events given up. Any increase is an alarm.", func() float64 { return float64(p.hooks.Stats().Dead) })
+	counter("webhook_frames_delivered_total", "Frame events delivered.", func() float64 { return float64(p.hooks.Stats().Frames) })
+	counter("webhook_frames_dropped_total", "Frame events that found no room or no receiver.", func() float64 { return float64(p.hooks.Stats().FramesDropped) })
+	counter("hooks_disabled_total", "Hooks switched off for failing. Any increase is an alarm.", func() float64 { return float64(p.hooks.Stats().Disabled) })
+}
