@@ -1,6 +1,7 @@
 package moderation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,7 +27,12 @@ func (s *Service) write(ctx context.Context, d policy.Decision) error {
 		if err != nil {
 			return err
 		}
-		id := event.DeriveID("decision", d.SessionID, d.UserID, d.Rule, string(d.Action), strconv.FormatInt(since, 10))
+		if d.Violation != nil {
+			if err := s.countViolation(ctx, tx, d, since); err != nil || d.Action == "" {
+				return err
+			}
+		}
+		id := decisionID(d, since)
 		if fresh, err = insertDecision(ctx, tx, id, d); err != nil || !fresh {
 			return err
 		}
@@ -44,6 +50,14 @@ func (s *Service) write(ctx context.Context, d policy.Decision) error {
 			"frame", d.Frame.FrameID, "braked", d.Evidence.Braked, "captured_to_decided", s.cfg.Now().Sub(d.Frame.CapturedAt).String())
 	}
 	return nil
+}
+
+func decisionID(d policy.Decision, since int64) string {
+	lift := strconv.FormatInt(since, 10)
+	if v := d.Violation; v != nil {
+		return event.DeriveID("decision", violationID(d, since), string(d.Action), string(d.Evidence.Wanted))
+	}
+	return event.DeriveID("decision", d.SessionID, d.UserID, d.Rule, string(d.Action), lift)
 }
 
 func insertDecision(ctx context.Context, tx bun.Tx, id string, d policy.Decision) (fresh bool, err error) {
@@ -85,10 +99,10 @@ func (s *Service) requestAction(ctx context.Context, tx bun.Tx, decisionID strin
 		ActionID: event.DeriveID("action", decisionID), DecisionID: decisionID, Kind: d.Action,
 		CID: d.CID, SessionID: d.SessionID, UserID: d.UserID, ByUserID: System, Reason: d.Reason,
 		Labels: d.Labels, Score: d.Score, FrameID: d.Frame.FrameID, ObjectKey: d.Frame.ObjectKey, CapturedAt: d.Frame.CapturedAt,
-		ExpiresAt: d.ExpiresAt,
+		ExpiresAt: d.ExpiresAt, Message: d.Message, Tracks: d.Tracks,
 	}
 	if d.Evidence.Braked {
-		req.Recommend = event.ActionBan
+		req.Recommend = cmp.Or(d.Evidence.Wanted, event.ActionBan)
 	}
 	payload, err := json.Marshal(req)
 	if err != nil {
@@ -108,21 +122,10 @@ func (s *Service) requestAction(ctx context.Context, tx bun.Tx, decisionID strin
 	if err := db.Enqueue(ctx, tx, event.TopicActions, ev); err != nil {
 		return err
 	}
-	detail, err := json.Marshal(map[string]any{
+	return audit(ctx, tx, db.At(now), "decide."+string(d.Action), "user:"+d.UserID, map[string]any{
 		"decision_id": decisionID, "action_id": req.ActionID, "rule": d.Rule, "policy_version": d.Evidence.PolicyVersion,
 		"score": d.Score, "frame_id": d.Frame.FrameID, "cid": d.CID, "braked": d.Evidence.Braked,
 	})
-	if err != nil {
-		return err
-	}
-	audit := db.AuditRow{
-		ID: event.NewID(), At: db.At(now), Actor: System, Verb: "decide." + string(d.Action), Object: "user:" + d.UserID,
-		Detail: db.JSON[json.RawMessage]{V: detail},
-	}
-	if _, err := tx.NewInsert().Model(&audit).Exec(ctx); err != nil {
-		return fmt.Errorf("insert audit: %w", err)
-	}
-	return nil
 }
 
 // lastLift is when a ban of the user was last lifted or ran out, in

@@ -53,6 +53,8 @@ type Config struct {
 	DB     *db.DB
 	Bus    Bus
 	Looker Looker
+	// Policy holds where no rule or config of the API does. Those are in the
+	// database, and their changes are in force within a second.
 	Policy policy.Config
 	// Concurrency is how many frames are looked at at once: the number of
 	// model sessions. Frames of one participant are looked at in order.
@@ -83,6 +85,10 @@ type Service struct {
 
 	mu     sync.Mutex
 	engine *policy.Engine
+	// policy is in force: that of the settings under the API's; mark tells
+	// which state of the API's it was made of.
+	policy policy.Config
+	mark   policyMark
 	// owed are decisions that are made and not yet written, by participant.
 	owed map[policy.Person][]policy.Decision
 	// lifted is when the bans of a user whose rules have fired were last
@@ -111,11 +117,13 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Service{
-		cfg: cfg, log: slog.With("component", "moderation"), engine: policy.New(cfg.Policy),
+	s := &Service{
+		cfg: cfg, log: slog.With("component", "moderation"), engine: policy.New(cfg.Policy), policy: cfg.Policy,
 		verdicts: db.NewBatcher[db.VerdictRow](cfg.DB), gaps: db.NewBatcher[db.GapRow](cfg.DB),
-		recent: newRecent(cfg.Reuse, cfg.Policy.Suspect), owed: map[policy.Person][]policy.Decision{}, lifted: map[string]time.Time{},
-	}, nil
+		owed: map[policy.Person][]policy.Decision{}, lifted: map[string]time.Time{},
+	}
+	s.recent = newRecent(cfg.Reuse, func(v event.Verdict) bool { return s.current().Suspect(v) })
+	return s, nil
 }
 
 // Stats returns the counts.
@@ -128,10 +136,17 @@ func (s *Service) Stats() Stats {
 }
 
 // PolicyVersion is the version of the policy in force.
-func (s *Service) PolicyVersion() string { return s.engine.Version() }
+func (s *Service) PolicyVersion() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.engine.Version()
+}
 
 // Start implements service.Service.
 func (s *Service) Start(ctx context.Context) error {
+	if err := s.Reload(ctx); err != nil {
+		return err
+	}
 	if err := s.restoreBrake(ctx); err != nil {
 		return err
 	}
@@ -149,7 +164,7 @@ func (s *Service) Start(ctx context.Context) error {
 		if err != nil {
 			s.log.Error("cannot consume frames", "err", err)
 		}
-	})
+	}, s.consumeOutside)
 	return nil
 }
 
@@ -231,8 +246,7 @@ func (s *Service) pay(ctx context.Context, who policy.Person) error {
 		}
 		s.mu.Lock()
 		// Another caller may have paid it meanwhile.
-		if list := s.owed[who]; len(list) > 0 && list[0].Frame.FrameID == d.Frame.FrameID &&
-			list[0].Rule == d.Rule && list[0].Action == d.Action {
+		if list := s.owed[who]; len(list) > 0 && list[0].Same(d) {
 			s.owed[who] = list[1:]
 		}
 		s.mu.Unlock()
@@ -248,6 +262,9 @@ func (s *Service) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if err := s.Reload(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("rules of the API not read; the last ones hold", "err", err)
+			}
 			s.settle(ctx)
 		}
 	}

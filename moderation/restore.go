@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
@@ -26,7 +29,7 @@ func (s *Service) remember(ctx context.Context, who policy.Person, v event.Verdi
 	s.mu.Unlock()
 	switch {
 	case !known:
-		return s.restore(ctx, who, v.Frame.FrameID)
+		return s.restore(ctx, who, v.Frame)
 	case fired && due:
 		return s.checkLift(ctx, who.UserID)
 	}
@@ -56,7 +59,7 @@ func (s *Service) checkLift(ctx context.Context, userID string) error {
 // leaves before the window is full must not begin anew each time. What a ban
 // was for has counted and is void. The frame that is about to be observed is
 // left out, for it may have been cut off before its decision was written.
-func (s *Service) restore(ctx context.Context, who policy.Person, next string) error {
+func (s *Service) restore(ctx context.Context, who policy.Person, next event.FrameReady) error {
 	lift, err := lastLift(ctx, s.cfg.DB, who.UserID, s.cfg.Now())
 	if err != nil {
 		return err
@@ -65,7 +68,11 @@ func (s *Service) restore(ctx context.Context, who policy.Person, next string) e
 	if err != nil {
 		return err
 	}
-	verdicts, err := s.pastVerdicts(ctx, who.UserID, next)
+	verdicts, err := s.pastVerdicts(ctx, who.UserID, next.FrameID)
+	if err != nil {
+		return err
+	}
+	counted, err := s.pastViolations(ctx, who.UserID, next.CID, moment(lift))
 	if err != nil {
 		return err
 	}
@@ -76,7 +83,7 @@ func (s *Service) restore(ctx context.Context, who policy.Person, next string) e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.engine.Knows(who) {
-		s.engine.Restore(who, moment(max(lift, ban)), verdicts, decided)
+		s.engine.Restore(who, moment(max(lift, ban)), verdicts, decided, counted...)
 	}
 	return nil
 }
@@ -100,27 +107,81 @@ func (s *Service) lastBan(ctx context.Context, userID string) (ns int64, err err
 	return ns, nil
 }
 
+// pastFrames is how many frames are read where rules of the API look further
+// back than a window of the policy file does.
+const pastFrames = 512
+
 // pastVerdicts reads the verdicts of a user's newest frames but one, oldest
-// first. A frame's row may be missing, for it is written apart; then its
-// verdict is left out.
+// first, and those that were pushed. A frame's row may be missing, for it is
+// written apart; then its verdict is left out.
 func (s *Service) pastVerdicts(ctx context.Context, userID, but string) ([]event.Verdict, error) {
+	s.mu.Lock()
+	room := 2 * s.engine.Size()
+	if len(s.policy.Calls) > 0 {
+		room = max(room, pastFrames)
+	}
+	s.mu.Unlock()
 	var frames []db.FrameRow
 	err := s.cfg.DB.NewSelect().Model(&frames).Where("user_id = ?", userID).Where("id <> ?", but).
-		Order("captured_at DESC").Limit(int64(2 * s.engine.Size())).Scan(ctx)
+		Order("captured_at DESC").Limit(int64(room)).Scan(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read frames of %s: %w", userID, err)
 	}
+	rows, err := s.verdictsOn(ctx, frames)
+	if err != nil {
+		return nil, err
+	}
 	var out []event.Verdict
-	for _, f := range slices.Backward(frames) {
-		var r db.VerdictRow
-		err := s.cfg.DB.NewSelect().Model(&r).Where("frame_id = ?", f.ID).Limit(1).Scan(ctx)
-		if db.IsNotFound(err) {
-			continue
+	for _, f := range frames {
+		if r, ok := rows[f.ID]; ok {
+			v, err := pastVerdict(r, f)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, v)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read verdict on frame %s: %w", f.ID, err)
+	}
+	pushed, err := s.pastPushes(ctx, userID, but, room)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, pushed...)
+	slices.SortStableFunc(out, func(a, b event.Verdict) int { return a.Frame.CapturedAt.Compare(b.Frame.CapturedAt) })
+	return out, nil
+}
+
+// verdictsOn are the verdicts on frames, by the frame's id.
+func (s *Service) verdictsOn(ctx context.Context, frames []db.FrameRow) (map[string]db.VerdictRow, error) {
+	out := map[string]db.VerdictRow{}
+	for some := range slices.Chunk(frames, 256) {
+		ids := make([]string, len(some))
+		for i, f := range some {
+			ids[i] = f.ID
 		}
-		v, err := pastVerdict(r, f)
+		var rows []db.VerdictRow
+		if err := s.cfg.DB.NewSelect().Model(&rows).Where("frame_id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("read past verdicts: %w", err)
+		}
+		for _, r := range rows {
+			out[r.FrameID] = r
+		}
+	}
+	return out, nil
+}
+
+// pastPushes reads the newest verdicts on a user that the backend pushed.
+func (s *Service) pastPushes(ctx context.Context, userID, but string, n int) ([]event.Verdict, error) {
+	var rows []db.VerdictRow
+	err := s.cfg.DB.NewSelect().Model(&rows).Where("user_id = ?", userID).Where("source <> ''").Where("frame_id <> ?", but).
+		Order("at DESC").Limit(int64(n)).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read verdicts pushed on %s: %w", userID, err)
+	}
+	var out []event.Verdict
+	for _, r := range rows {
+		v, err := pastVerdict(r, db.FrameRow{
+			ID: r.FrameID, CID: r.CID, SessionID: r.SessionID, UserID: r.UserID, TrackID: OutsideTrack, CapturedAt: r.At,
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -129,11 +190,32 @@ func (s *Service) pastVerdicts(ctx context.Context, userID, but string) ([]event
 	return out, nil
 }
 
+// pastViolations reads what rules of the API have counted on a user since the
+// last unban, oldest first.
+func (s *Service) pastViolations(ctx context.Context, userID, cid string, since time.Time) ([]policy.Counted, error) {
+	var rows []db.ViolationRow
+	err := s.cfg.DB.NewSelect().Model(&rows).Where("user_id = ?", userID).Where("captured_at > ?", db.At(since)).
+		Order("captured_at DESC").Limit(pastFrames).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read violations of %s: %w", userID, err)
+	}
+	var out []policy.Counted
+	for _, r := range slices.Backward(rows) {
+		c := policy.Counted{RuleID: r.RuleID, At: r.CapturedAt.Time}
+		if r.CID == cid {
+			c.Number = r.Number
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
 func pastVerdict(r db.VerdictRow, f db.FrameRow) (event.Verdict, error) {
+	callType, _, _ := strings.Cut(f.CID, ":")
 	v := event.Verdict{
-		VerdictID: r.ID, State: event.VerdictState(r.State), Reason: r.Reason, Reused: bool(r.Reused), At: r.At.Time,
+		VerdictID: r.ID, State: event.VerdictState(r.State), Reason: r.Reason, Reused: bool(r.Reused), Source: r.Source, At: r.At.Time,
 		Frame: event.FrameReady{
-			FrameID: f.ID, CID: f.CID, SessionID: f.SessionID, EgressID: f.EgressID, UserID: f.UserID, TrackID: f.TrackID,
+			FrameID: f.ID, CID: f.CID, CallType: callType, SessionID: f.SessionID, EgressID: f.EgressID, UserID: f.UserID, TrackID: f.TrackID,
 			TrackType: event.TrackType(f.TrackType), Codec: event.Codec(f.Codec), CapturedAt: f.CapturedAt.Time, ObjectKey: f.ObjectKey,
 			SHA256: f.SHA256, PHash: f.PHash, Width: f.Width, Height: f.Height, Bytes: f.Bytes,
 		},
@@ -162,15 +244,22 @@ func (s *Service) pastDecisions(ctx context.Context, who policy.Person, since ti
 		if err := json.Unmarshal(r.Evidence.V, &ev); err != nil {
 			return nil, fmt.Errorf("read evidence of %s: %w", r.ID, err)
 		}
-		out = append(out, policy.Decided{Rule: r.Rule, Action: event.ActionKind(r.Action), Braked: ev.Braked})
+		d := policy.Decided{Rule: r.Rule, Action: event.ActionKind(r.Action), Braked: ev.Braked}
+		if ev.Violation > 0 { // a rule of the API: it may fire again
+			d.Rule, d.Braked = "", false
+		}
+		out = append(out, d)
 	}
 	return out, nil
 }
 
-// restoreBrake tells the brake of the automatic bans of the last minutes.
+// braked are the actions that the flood brake counts.
+var braked = []event.ActionKind{event.ActionBan, event.ActionKick, event.ActionEndCall}
+
+// restoreBrake tells the brake of who was put out in the last minutes.
 func (s *Service) restoreBrake(ctx context.Context) error {
 	var at []int64 // nanoseconds since 1970
-	err := s.cfg.DB.NewSelect().Model((*db.DecisionRow)(nil)).Column("at").Where("action = ?", event.ActionBan).
+	err := s.cfg.DB.NewSelect().Model((*db.DecisionRow)(nil)).Column("at").Where("action IN (?)", bun.List(braked)).
 		Where("at > ?", db.At(s.cfg.Now().Add(-5*time.Minute))).Order("at").Scan(ctx, &at)
 	if err != nil {
 		return fmt.Errorf("read recent bans: %w", err)

@@ -40,7 +40,7 @@ func (s *Service) seeing(f event.FrameReady, v event.Verdict) event.Verdict {
 	if v.State != event.VerdictKnown {
 		return v
 	}
-	if rule := s.cfg.Policy.Blind(f.CallType, v.Scores); rule != "" {
+	if rule := s.current().Blind(f.CallType, v.Scores); rule != "" {
 		v.State, v.Reason, v.Scores = event.VerdictUnknown, "no label of the rule "+rule+" is among the scores", []event.Score{}
 	}
 	return v
@@ -125,6 +125,14 @@ func verdictRow(v event.Verdict) (db.VerdictRow, error) {
 	return db.VerdictRow{
 		ID: v.VerdictID, FrameID: v.Frame.FrameID, CID: v.Frame.CID, UserID: v.Frame.UserID, State: string(v.State), Reason: v.Reason,
 		Scores: db.JSON[json.RawMessage]{V: scores}, Models: db.JSON[json.RawMessage]{V: models},
-		Reused: db.Bool(v.Reused), At: db.At(v.At),
+		Reused: db.Bool(v.Reused), At: db.At(v.At), Source: v.Source, SessionID: sessionOf(v),
 	}, nil
+}
+
+// sessionOf is the session of a verdict that has no frame's row to tell it.
+func sessionOf(v event.Verdict) string {
+	if v.Source == "" {
+		return ""
+	}
+	return v.Frame.SessionID
 }

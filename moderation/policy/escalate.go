@@ -142,7 +142,7 @@ func (e *Engine) escalate(p *person, v event.Verdict) (out []Decision) {
 func (e *Engine) act(p *person, t *tally, b breach, v event.Verdict) []Decision {
 	rung, _ := t.rule.rung(t.number)
 	base := e.violation(t, b, v)
-	base.Violation.Actions = append([]string{}, rung.Actions...)
+	base.Violation.Actions = []string{}
 	if len(rung.Actions) == 0 {
 		return []Decision{base}
 	}
@@ -150,7 +150,19 @@ func (e *Engine) act(p *person, t *tally, b breach, v event.Verdict) []Decision 
 	for _, d := range orders(base, rung) {
 		out = append(out, e.rise(p, d)...)
 	}
+	for _, do := range doings {
+		if done(out, rung, do.name, do.kind) {
+			base.Violation.Actions = append(base.Violation.Actions, do.name)
+		}
+	}
 	return out
+}
+
+// done tells whether an action is among the decisions: one of the rung that was
+// not braked, or a flag that came with another.
+func done(ds []Decision, rung Sequence, name string, kind event.ActionKind) bool {
+	return (name == DoFlag || slices.Contains(rung.Actions, name)) &&
+		slices.ContainsFunc(ds, func(d Decision) bool { return d.Action == kind })
 }
 
 // violation is the decision without an action.

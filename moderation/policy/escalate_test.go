@@ -59,7 +59,7 @@ func TestARuleClimbsItsLadder(t *testing.T) {
 	wantEscalated(t, feed(e, seen("bob", 0, 0.9), seen("bob", 1, 0.1)))
 	ds := feed(e, seen("bob", 2, 0.9)) // 4 s: the first; cool-down to 8 s
 	wantEscalated(t, ds, "bob 1 flag", "bob 1 warn")
-	if ds[1].Message != "Please stop." || ds[1].Evidence.PolicyVersion != e.Version() || len(ds[1].Verdicts) != 2 || fmt.Sprint(ds[0].Violation.Actions) != "[call_warning flag]" {
+	if ds[1].Message != "Please stop." || ds[1].Evidence.PolicyVersion != e.Version() || len(ds[1].Verdicts) != 2 || fmt.Sprint(ds[0].Violation.Actions) != "[flag call_warning]" {
 		t.Errorf("warning = %+v", ds[1])
 	}
 	wantEscalated(t, feed(e, seen("bob", 3, 1), seen("bob", 4, 1), seen("bob", 5, 1)))
@@ -171,7 +171,7 @@ func TestTheBrakeHoldsForRulesOfTheAPI(t *testing.T) {
 	wantEscalated(t, feed(e, seen("a", 0, 1), seen("a", 1, 1)), "a 1 kick")
 	ds := feed(e, seen("b", 0, 1), seen("b", 1, 1))
 	wantEscalated(t, ds, "b 1 flag")
-	if !ds[0].Evidence.Braked || ds[0].Evidence.Wanted != event.ActionKick {
+	if !ds[0].Evidence.Braked || ds[0].Evidence.Wanted != event.ActionKick || fmt.Sprint(ds[0].Violation.Actions) != "[flag]" {
 		t.Errorf("evidence = %+v", ds[0].Evidence)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 // Decided is a decision of the past, as Restore wants it.
 type Decided struct {
+	// Rule is empty for a decision of a rule of the API, which fires again.
 	Rule   string
 	Action event.ActionKind
 	Braked bool
@@ -51,6 +52,9 @@ func (e *Engine) Restore(who Person, since time.Time, verdicts []event.Verdict, 
 	for _, d := range decided {
 		if d.Action == event.ActionFlag {
 			p.flagged = true
+		}
+		if d.Rule == "" {
+			continue
 		}
 		// A flag that a ban brought with it leaves the ban's rule alone.
 		if d.Action == event.ActionBan || d.Braked || !e.bans(d.Rule) {
