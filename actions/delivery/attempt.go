@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -15,8 +16,9 @@ const noteTimeout = 10 * time.Second
 
 // claim finds due deliveries of the hook and counts an attempt at each, which
 // keeps other processes off while it lasts. A crash in the middle leaves the
-// delivery due when the claim runs out.
-func (s *Sender) claim(ctx context.Context, hook Hook, now time.Time, limit int) ([]db.DeliveryRow, error) {
+// delivery due when the claim runs out. What flies in this process is left
+// out, or its outcome would not fit any more.
+func (s *Sender) claim(ctx context.Context, hook Hook, now time.Time, limit int, flies func(id string) bool) ([]db.DeliveryRow, error) {
 	var due []db.DeliveryRow
 	q := s.cfg.DB.NewSelect().Model(&due).Where("dl.hook_id = ?", hook.ID).Where("dl.state = ?", db.DeliveryPending).
 		Where("dl.next_at <= ?", db.At(now)).Order("dl.next_at", "dl.event_seq").Limit(int64(limit))
@@ -26,6 +28,7 @@ func (s *Sender) claim(ctx context.Context, hook Hook, now time.Time, limit int)
 	if err := q.Scan(ctx); err != nil {
 		return nil, fmt.Errorf("read due deliveries: %w", err)
 	}
+	due = slices.DeleteFunc(due, func(d db.DeliveryRow) bool { return flies(d.ID) })
 	if len(due) == 0 {
 		return nil, nil
 	}

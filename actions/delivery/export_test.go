@@ -21,6 +21,6 @@ func (s *Sender) Lanes() int {
 // Claim claims what is due of a hook with a timeout of two seconds, as a
 // process does that then dies.
 func (s *Sender) Claim(ctx context.Context, hookID string) (int, error) {
-	rows, err := s.claim(ctx, Hook{ID: hookID, Timeout: 2 * time.Second}, s.cfg.Now(), 10)
+	rows, err := s.claim(ctx, Hook{ID: hookID, Timeout: 2 * time.Second}, s.cfg.Now(), 10, func(string) bool { return false })
 	return len(rows), err
 }

@@ -100,14 +100,12 @@ func (l *lane) sendDue(ctx context.Context, wg *sync.WaitGroup) error {
 	if free <= 0 {
 		return nil
 	}
-	due, err := l.s.claim(ctx, hook, now, free)
+	due, err := l.s.claim(ctx, hook, now, free, l.flies)
 	if err != nil {
 		return err
 	}
 	for _, d := range due {
-		if !l.take(d.ID) {
-			continue // under way in this process; its claim ran out
-		}
+		l.take(d.ID)
 		wg.Go(func() {
 			defer func() { l.release(d.ID); l.signal() }()
 			if err := l.deliver(ctx, hook, d); err != nil && !errors.Is(err, context.Canceled) {
@@ -126,14 +124,16 @@ func (l *lane) free(now time.Time) int {
 	return l.throttle.room(now, l.s.cfg.PerHook) - len(l.flying)
 }
 
-func (l *lane) take(id string) bool {
+func (l *lane) flies(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.flying[id] {
-		return false
-	}
+	return l.flying[id]
+}
+
+func (l *lane) take(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.flying[id] = true
-	return true
 }
 
 func (l *lane) release(id string) {
