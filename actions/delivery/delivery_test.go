@@ -46,8 +46,10 @@ type world struct {
 	box    *seal.Box
 }
 
-func newWorld(t testing.TB) *world {
-	d, err := db.Open(context.Background(), "sqlite://"+t.TempDir()+"/t.db")
+func newWorld(t testing.TB) *world { return newWorldOn(t, "sqlite://"+t.TempDir()+"/t.db") }
+
+func newWorldOn(t testing.TB, url string) *world {
+	d, err := db.Open(context.Background(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,49 @@ import (
 	"stillwatch/internal/testkit"
 )
 
+// suite is what must hold on both databases.
+var suite = map[string]func(t *testing.T, w *world){
+	"replay":                  testReplay,
+	"replay revives the dead": testReplayRevivesTheDead,
+	"attempts keep the beginning of the answer":                testAttemptsKeepTheBeginningOfTheAnswer,
+	"rotation signs with both for a day":                       testRotationSignsWithBothForADay,
+	"a hook that fails for five days is switched off and told": testAHookThatFailsForFiveDaysIsSwitchedOffAndTold,
+	"ordered hooks get a calls events in order":                testOrderedHooksGetACallsEventsInOrder,
+	"old deliveries go":                                        testOldDeliveriesGo,
+	"what the bus lost is swept up":                            testWhatTheBusLostIsSweptUp,
+}
+
+func TestOnSQLite(t *testing.T) {
+	t.Parallel()
+	for name, test := range suite {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newWorld(t))
+		})
+	}
+}
+
+func TestOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	server := testkit.Postgres(t)
+	admin, err := db.Open(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close() })
+	n := 0
+	for name, test := range suite {
+		n++
+		own := fmt.Sprint("t", n)
+		if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+own); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			test(t, newWorldOn(t, strings.Replace(server, "/postgres?", "/"+own+"?", 1)))
+		})
+	}
+}
+
 func (r *receiver) ids() map[string]int {
 	out := map[string]int{}
 	for _, g := range r.all() {
@@ -27,9 +70,7 @@ func (r *receiver) ids() map[string]int {
 	return out
 }
 
-func TestReplay(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testReplay(t *testing.T, w *world) {
 	first := newReceiver(t, nil)
 	w.hook("first", first.URL)
 	s := w.start(w.sender())
@@ -74,9 +115,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-func TestReplayRevivesTheDead(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testReplayRevivesTheDead(t *testing.T, w *world) {
 	var healthy atomic.Bool
 	r := newReceiver(t, func(_ int, rw http.ResponseWriter) {
 		if !healthy.Load() {
@@ -115,9 +154,7 @@ func TestReplayRevivesTheDead(t *testing.T) {
 	}
 }
 
-func TestAttemptsKeepTheBeginningOfTheAnswer(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testAttemptsKeepTheBeginningOfTheAnswer(t *testing.T, w *world) {
 	r := newReceiver(t, func(_ int, rw http.ResponseWriter) {
 		rw.WriteHeader(http.StatusBadRequest)
 		_, _ = rw.Write([]byte("no\x00 such\xff " + strings.Repeat("x", 5000)))
@@ -135,9 +172,7 @@ func TestAttemptsKeepTheBeginningOfTheAnswer(t *testing.T) {
 	}
 }
 
-func TestRotationSignsWithBothForADay(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testRotationSignsWithBothForADay(t *testing.T, w *world) {
 	r := newReceiver(t, nil)
 	w.hook("h", r.URL)
 	s := w.start(w.sender())
@@ -222,9 +257,7 @@ func TestTrialTellsHowItWasTaken(t *testing.T) {
 	}
 }
 
-func TestAHookThatFailsForFiveDaysIsSwitchedOffAndTold(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testAHookThatFailsForFiveDaysIsSwitchedOffAndTold(t *testing.T, w *world) {
 	bad := newReceiver(t, status(http.StatusInternalServerError))
 	named, other := newReceiver(t, nil), newReceiver(t, nil)
 	w.hookWith("bad", bad.URL, `{"failover_config":{"notify_hook_id":"named"}}`)
@@ -314,9 +347,7 @@ func TestABusyReceiverIsGivenARest(t *testing.T) {
 	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 41 })
 }
 
-func TestOrderedHooksGetACallsEventsInOrder(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testOrderedHooksGetACallsEventsInOrder(t *testing.T, w *world) {
 	r := newReceiver(t, func(n int, rw http.ResponseWriter) {
 		if n == 3 {
 			rw.WriteHeader(http.StatusServiceUnavailable)
@@ -345,9 +376,7 @@ func TestOrderedHooksGetACallsEventsInOrder(t *testing.T) {
 	}
 }
 
-func TestOldDeliveriesGo(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testOldDeliveriesGo(t *testing.T, w *world) {
 	ok, bad := newReceiver(t, nil), newReceiver(t, status(http.StatusInternalServerError))
 	w.hook("ok", ok.URL)
 	w.hook("bad", bad.URL)
@@ -376,9 +405,7 @@ func TestOldDeliveriesGo(t *testing.T) {
 	count(0, 0, 0)
 }
 
-func TestWhatTheBusLostIsSweptUp(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+func testWhatTheBusLostIsSweptUp(t *testing.T, w *world) {
 	r := newReceiver(t, nil)
 	w.hook("h", r.URL)
 	if err := w.db.Emit(t.Context(), event.TopicPublic, banned("e1"), frame(1)); err != nil {
