@@ -151,10 +151,10 @@ type receiver struct {
 	url string
 
 	mu  sync.Mutex
-	got []delivery
+	got []arrival
 }
 
-type delivery struct {
+type arrival struct {
 	at        time.Time
 	id, sig   string
 	body      []byte
@@ -181,14 +181,14 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_ = json.Unmarshal(body, &head)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.got = append(r.got, delivery{time.Now(), req.Header.Get("X-WEBHOOK-ID"), req.Header.Get("X-SIGNATURE"), body, head.Type})
+	r.got = append(r.got, arrival{time.Now(), req.Header.Get("X-WEBHOOK-ID"), req.Header.Get("X-SIGNATURE"), body, head.Type})
 }
 
 // of returns the deliveries of a type.
-func (r *receiver) of(eventType string) []delivery {
+func (r *receiver) of(eventType string) []arrival {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []delivery
+	var out []arrival
 	for _, d := range r.got {
 		if d.eventType == eventType {
 			out = append(out, d)
