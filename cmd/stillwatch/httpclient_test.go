@@ -62,6 +62,7 @@ var mayUse = map[string]map[string]string{
 		"NewRequestWithContext": "the same",
 	},
 	"actions/webhook": {"NewRequestWithContext": "sent by the netguard client of Config.Client"},
+	"actions/amqp": {"DialConfig": "connects by its Config.Dial, which is netguard's"},
 	"actions/awsqueue": {
 		"LoadDefaultConfig": "the machine's role; requests to queues go through netguard",
 	},

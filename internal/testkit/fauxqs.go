@@ -16,10 +16,14 @@ import (
 )
 
 // fauxqsProgram serves on loopback alone, which the package's own command
-// does not.
+// does not. Without a host of its own, the store puts the address that it is
+// asked at into queues' URLs.
 const fauxqsProgram = `
 import { buildApp } from "fauxqs";
-await buildApp({ logger: false }).listen({ host: "127.0.0.1", port: Number(process.argv[1]) });
+import { SqsStore } from "./node_modules/fauxqs/dist/sqs/sqsStore.js";
+const sqsStore = new SqsStore();
+sqsStore.host = "";
+await buildApp({ logger: false, stores: { sqsStore } }).listen({ host: "127.0.0.1", port: Number(process.argv[1]) });
 `
 
 // Fauxqs is a server that speaks SQS and SNS and keeps everything in memory.
