@@ -3,6 +3,7 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,8 +50,11 @@ var ErrBadKey = errors.New("bad object key")
 type Store struct {
 	bucket *blob.Bucket
 	dir    string // of a store in a folder
+	kind   string // of an external storage
 	signer signer
 	now    func() time.Time
+	// elsewhere finds the store of objects that are not in this one.
+	elsewhere Elsewhere
 }
 
 // Open opens the store that cfg names; a folder is made if it is missing.
@@ -83,6 +87,9 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, contentType st
 		contentType = contentTypeOf(key)
 	}
 	opts := &blob.WriterOptions{ContentType: contentType, MaxConcurrency: 1}
+	if s.kind == KindAzure {
+		return s.upload(ctx, key, bytes.NewReader(body), opts)
+	}
 	if err := s.bucket.WriteAll(ctx, key, body, opts); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
@@ -98,6 +105,9 @@ func (s *Store) PutFrom(ctx context.Context, key string, r io.Reader, contentTyp
 	if contentType == "" {
 		contentType = contentTypeOf(key)
 	}
+	if s.kind == KindAzure {
+		return s.upload(ctx, key, r, &blob.WriterOptions{ContentType: contentType})
+	}
 	// Ending the context before Close is how a write is given up; the
 	// library's own Upload keeps what came before a read error.
 	ctx, cancel := context.WithCancel(ctx)
@@ -112,6 +122,17 @@ func (s *Store) PutFrom(ctx context.Context, key string, r io.Reader, contentTyp
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	if err := w.Close(); err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	return nil
+}
+
+// upload is the other way to write, for Azure: what the library does when
+// Write fails there dereferences nil in a goroutine's race (gocloud.dev
+// v0.47.0, azureblob.go, writer.open and Close) and would end the program. A
+// reader's error leaves no object there: blocks are not committed.
+func (s *Store) upload(ctx context.Context, key string, r io.Reader, opts *blob.WriterOptions) error {
+	if err := s.bucket.Upload(ctx, key, r, opts); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
@@ -11,6 +12,23 @@ import (
 // answers 403 to whatever was not signed by this store or has expired, and
 // 404 for a signed object that is gone.
 func (s *Store) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Elsewhere finds the store that holds an object of another store than the
+// one that was asked, and the object's key there; nil is the one asked.
+type Elsewhere func(ctx context.Context, key string) (from *Store, at string, err error)
+
+// SetElsewhere lets the handler serve objects of other stores. Call it before
+// Handler.
+func (s *Store) SetElsewhere(f Elsewhere) { s.elsewhere = f }
+
+func (s *Store) locate(ctx context.Context, key string) (*Store, string, error) {
+	if s.elsewhere != nil {
+		if from, at, err := s.elsewhere(ctx, key); from != nil || err != nil {
+			return from, at, err
+		}
+	}
+	return s, key, nil
+}
 
 func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
@@ -28,7 +46,13 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this address is not signed, was changed, or has expired", http.StatusForbidden)
 		return
 	}
-	obj, err := s.bucket.NewReader(r.Context(), key, nil)
+	from, at, err := s.locate(r.Context(), key)
+	if err != nil {
+		slog.Warn("cannot reach the storage of an object", "component", "blob", "key", key, "err", err)
+		http.Error(w, "the object store does not answer", http.StatusBadGateway)
+		return
+	}
+	obj, err := from.bucket.NewReader(r.Context(), at, nil)
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		http.Error(w, "this object is gone", http.StatusNotFound)
 		return

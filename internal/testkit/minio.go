@@ -48,12 +48,14 @@ func MinIO(t testing.TB) S3 {
 	run(t, cmd, syscall.SIGTERM)
 	awaitDial(t, "tcp", addr)
 	Eventually(t, 30*time.Second, func() bool {
-		resp, err := http.Get(s.Endpoint + "/minio/health/ready")
+		// Its own word on being ready comes before it takes requests: until
+		// then they are answered 503, not that nobody may see this.
+		resp, err := http.Get(s.Endpoint + "/" + s.Bucket + "/x")
 		if err != nil {
 			return false
 		}
 		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		return resp.StatusCode == http.StatusForbidden
 	}, "MinIO is ready")
 	http.DefaultClient.CloseIdleConnections()
 	return s

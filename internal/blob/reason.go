@@ -1,0 +1,52 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/aws/smithy-go"
+	"gocloud.dev/gcerrors"
+	"golang.org/x/oauth2"
+	"google.golang.org/api/googleapi"
+)
+
+// maxCode bounds what a storage may put into our answers.
+const maxCode = 100
+
+// Reason is what may be told to whoever set a storage up of why it failed: the
+// storage's own code. The errors of its libraries hold addresses, requests and
+// answers, which is for the log.
+func Reason(err error) string {
+	var s3 smithy.APIError
+	var azure *azcore.ResponseError
+	var login *azidentity.AuthenticationFailedError
+	var google *googleapi.Error
+	var token *oauth2.RetrieveError
+	var field *FieldError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &field):
+		return field.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it did not answer in time"
+	case errors.As(err, &s3):
+		return fmt.Sprintf("it answered %.*s", maxCode, s3.ErrorCode())
+	case errors.As(err, &login):
+		return "the client was not let in"
+	case errors.As(err, &azure):
+		return fmt.Sprintf("it answered %d %.*s", azure.StatusCode, maxCode, azure.ErrorCode)
+	case errors.As(err, &token):
+		return fmt.Sprintf("the credentials were not taken: %.*s", maxCode, token.ErrorCode)
+	case errors.As(err, &google):
+		return fmt.Sprintf("it answered %d", google.Code)
+	case errors.Is(err, ErrNotFound), gcerrors.Code(err) == gcerrors.NotFound:
+		return "there is no such bucket or object"
+	case gcerrors.Code(err) == gcerrors.PermissionDenied:
+		return "it gave no permission"
+	}
+	return "it cannot be reached"
+}
