@@ -16,6 +16,9 @@ func (w write) ban(ctx context.Context) error {
 		ByUserID: w.req.ByUserID, Reason: w.req.Reason, Shadow: db.Bool(w.req.Shadow),
 		ActionID: w.req.ActionID, CreatedAt: db.At(w.now), ExpiresAt: db.At(w.req.ExpiresAt),
 	}
+	if err := w.replaceBans(ctx); err != nil {
+		return err
+	}
 	if _, err := w.tx.NewInsert().Model(&row).Exec(ctx); err != nil {
 		return fmt.Errorf("record the ban: %w", err)
 	}
@@ -40,13 +43,13 @@ func (w write) tellBanned(ctx context.Context, row db.BanRow) error {
 	if err != nil {
 		return fmt.Errorf("count bans: %w", err)
 	}
-	item, _, err := w.openItem(ctx)
+	itemID, err := w.itemOf(ctx)
 	if err != nil {
 		return err
 	}
 	body := event.UserBan{
 		Type: event.UserBanned, CreatedAt: w.now, User: user, CreatedBy: by, Reason: w.req.Reason,
-		Shadow: w.req.Shadow, TotalBans: int(total), ReviewQueueItemID: item.ID, CID: w.req.BanCID, Custom: w.custom(),
+		Shadow: w.req.Shadow, TotalBans: int(total), ReviewQueueItemID: itemID, CID: w.req.BanCID, Custom: w.custom(),
 	}
 	if !row.ExpiresAt.IsZero() {
 		body.Expiration = &row.ExpiresAt.Time

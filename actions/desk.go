@@ -42,32 +42,6 @@ type RequestError struct{ Field, Want string }
 // Error implements error.
 func (e *RequestError) Error() string { return fmt.Sprintf("%s: want %s", e.Field, e.Want) }
 
-// BanRequest asks for a ban.
-type BanRequest struct {
-	UserID, ByUserID, Reason string
-	// CID limits the ban to one call; empty means everywhere.
-	CID string
-	// Timeout ends the ban; 0 means never.
-	Timeout time.Duration
-	// Shadow makes a ban that keeps nobody out.
-	Shadow bool
-}
-
-// Ban requests a ban and returns the action's id. The connection is closed,
-// and user.banned goes out, a moment later.
-func (d *Desk) Ban(ctx context.Context, r BanRequest) (actionID string, err error) {
-	if r.Timeout < 0 {
-		return "", &RequestError{"timeout", "0 or more minutes"}
-	}
-	req := event.ActionRequested{
-		Kind: event.ActionBan, CID: r.CID, BanCID: r.CID, UserID: r.UserID, ByUserID: r.ByUserID, Reason: r.Reason, Shadow: r.Shadow,
-	}
-	if r.Timeout > 0 {
-		req.ExpiresAt = d.cfg.Now().UTC().Add(r.Timeout)
-	}
-	return d.request(ctx, req, nil)
-}
-
 // KickRequest asks to disconnect a user from one call.
 type KickRequest struct{ UserID, CID, ByUserID, Reason string }
 
@@ -140,48 +114,18 @@ func (d *Desk) EndCall(ctx context.Context, r EndCallRequest) (actionID string, 
 	}, nil)
 }
 
-// FlagRequest asks for a look at a participant of a call.
-type FlagRequest struct {
-	UserID, CID, SessionID, ByUserID, Reason string
-	Labels                                   []string
-	// FrameID, ObjectKey and CapturedAt name the frame it is about, if any.
-	FrameID, ObjectKey string
-	CapturedAt         time.Time
-}
-
-// Flag puts a participant into the review queue at once and returns the
-// item's id.
-func (d *Desk) Flag(ctx context.Context, r FlagRequest) (itemID string, err error) {
-	if r.CID == "" {
-		return "", &RequestError{"cid", "the call"}
-	}
-	req := event.ActionRequested{
-		Kind: event.ActionFlag, CID: r.CID, SessionID: r.SessionID, UserID: r.UserID, ByUserID: r.ByUserID, Reason: r.Reason,
-		Labels: r.Labels, FrameID: r.FrameID, ObjectKey: r.ObjectKey, CapturedAt: r.CapturedAt,
-	}
-	if len(r.Labels) > 0 {
-		req.Score = float64(manualSeverity) / 100
-	}
-	_, err = d.request(ctx, req, func(ctx context.Context, w write) error {
-		_, err := w.step(ctx, db.ActionStateRequested, db.ActionStateConfirmed, func(ctx context.Context) (err error) {
-			itemID, err = w.flag(ctx)
-			return err
-		})
-		return err
-	})
-	return itemID, err
-}
-
 // request records an action. With at once it is carried out in the same
 // transaction, else the executors are told.
 func (d *Desk) request(ctx context.Context, req event.ActionRequested, atOnce func(context.Context, write) error) (string, error) {
-	if req.UserID == "" && req.Kind != event.ActionEndCall {
+	if req.UserID == "" && req.Kind != event.ActionEndCall && req.Kind != event.ActionFlag {
 		return "", &RequestError{"user_id", "the user"}
 	}
 	if req.ByUserID == "" {
 		return "", &RequestError{"by_user_id", "who asks"}
 	}
-	req.ActionID = event.NewID()
+	if req.ActionID == "" {
+		req.ActionID = event.NewID()
+	}
 	err := d.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		w := write{Desk: d, tx: tx, now: d.cfg.Now().UTC(), req: req}
 		row, err := Row(req, w.now)

@@ -74,10 +74,10 @@ func TestUnbanLiftsWhatHolds(t *testing.T) {
 	w := newWorld(t)
 	d := NewDesk(DeskConfig{DB: w.db})
 	w.ok(executorOf(w, nil).Execute(t.Context(), w.request(banOf("bob"))))
-	if n, err := d.Unban(t.Context(), "bob", "default:abc", "mod1"); err != nil || n != 0 {
+	if n, err := d.Unban(t.Context(), UnbanRequest{UserID: "bob", CID: "default:abc", ByUserID: "mod1"}); err != nil || n != 0 {
 		t.Errorf("lifted %d of one call, %v", n, err)
 	}
-	if n, err := d.Unban(t.Context(), "bob", "", "mod1"); err != nil || n != 1 {
+	if n, err := d.Unban(t.Context(), UnbanRequest{UserID: "bob", ByUserID: "mod1"}); err != nil || n != 1 {
 		t.Fatalf("lifted %d, %v", n, err)
 	}
 	if _, banned, _ := w.db.Banned(t.Context(), "bob", "", time.Now()); banned {
@@ -90,7 +90,7 @@ func TestUnbanLiftsWhatHolds(t *testing.T) {
 	if b := decoded[event.UserBan](t, told[0]); b.User.Banned || b.CreatedBy.ID != "mod1" || b.TotalBans != 1 {
 		t.Errorf("user.unbanned = %+v", b)
 	}
-	if n, err := d.Unban(t.Context(), "bob", "", "mod1"); err != nil || n != 0 || len(w.outbox(event.UserUnbanned)) != 1 {
+	if n, err := d.Unban(t.Context(), UnbanRequest{UserID: "bob", ByUserID: "mod1"}); err != nil || n != 0 || len(w.outbox(event.UserUnbanned)) != 1 {
 		t.Errorf("lifted %d again, %v", n, err)
 	}
 }
@@ -104,7 +104,7 @@ func TestDeskRefusesWhatNamesNobody(t *testing.T) {
 	_, noCall := d.Kick(t.Context(), KickRequest{UserID: "bob", ByUserID: "m"})
 	_, noFlagged := d.Flag(t.Context(), FlagRequest{UserID: "bob", ByUserID: "m"})
 	_, past := d.Ban(t.Context(), BanRequest{UserID: "bob", ByUserID: "m", Timeout: -1})
-	_, unbanNobody := d.Unban(t.Context(), "", "", "m")
+	_, unbanNobody := d.Unban(t.Context(), UnbanRequest{ByUserID: "m"})
 	for i, err := range []error{noUser, noMod, noCall, noFlagged, past, unbanNobody} {
 		var bad *RequestError
 		if !errors.As(err, &bad) {

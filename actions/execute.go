@@ -17,6 +17,8 @@ type write struct {
 	tx  bun.Tx
 	now time.Time
 	req event.ActionRequested
+	// flagged is what a flag is about, if not the participant of the request.
+	flagged *FlagRequest
 }
 
 // execute takes the action out of state requested and does what it says. It
@@ -28,7 +30,14 @@ func (w write) execute(ctx context.Context) (bool, error) {
 			_, err := w.flag(ctx)
 			return err
 		})
+	case event.ActionWarn:
+		return w.step(ctx, db.ActionStateRequested, db.ActionStateConfirmed, w.warn)
+	case event.ActionBlur:
+		return w.step(ctx, db.ActionStateRequested, db.ActionStateConfirmed, w.blur)
 	case event.ActionBan:
+		if overruled, err := w.overruled(ctx); err != nil || overruled {
+			return overruled, err
+		}
 		if w.req.Shadow {
 			return w.step(ctx, db.ActionStateRequested, db.ActionStateConfirmed, w.ban)
 		}

@@ -147,7 +147,7 @@ func TestBansAreFreshThoughUsersAreCached(t *testing.T) {
 	if u := shown(); !u.Banned || !u.ShadowBanned || u.Name != "Bob" {
 		t.Errorf("%+v", u)
 	}
-	_, err := NewDesk(DeskConfig{DB: w.db}).Unban(t.Context(), "bob", "", "mod")
+	_, err := NewDesk(DeskConfig{DB: w.db}).Unban(t.Context(), UnbanRequest{UserID: "bob", ByUserID: "mod"})
 	w.ok(err)
 	if u := shown(); u.Banned || u.ShadowBanned {
 		t.Errorf("%+v", u)

@@ -60,7 +60,7 @@ func TestOnPostgreSQL(t *testing.T) {
 	if n := len(w.outbox(event.UserBanned)); n != 5 || w.rows((*db.BanRow)(nil)) != 5 || w.audits("ban") != 5 {
 		t.Errorf("%d told", n)
 	}
-	n, err := NewDesk(DeskConfig{DB: d}).Unban(t.Context(), "u0", "", "mod")
+	n, err := NewDesk(DeskConfig{DB: d}).Unban(t.Context(), UnbanRequest{UserID: "u0", ByUserID: "mod"})
 	if err != nil || n != 1 {
 		t.Errorf("lifted %d, %v", n, err)
 	}

@@ -2,89 +2,98 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
+	"strconv"
 	"time"
 
-	"github.com/labstack/echo/v4"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
 
 	"stillwatch/internal/db"
+	"stillwatch/internal/db/filter"
 	"stillwatch/internal/event"
+	"stillwatch/web/api"
 )
 
-type reviewQueueRequest struct {
-	Filter map[string]string `json:"filter"`
-	Sort   []struct {
-		Field     string `json:"field"`
-		Direction int    `json:"direction"`
-	} `json:"sort"`
-	Limit     int    `json:"limit"`
-	Next      string `json:"next"`
-	StatsOnly bool   `json:"stats_only"`
+// reviewFields are what the review queue can be filtered and sorted by at
+// the moment now: a lock counts while it holds. Names that are not here are
+// looked up in moderation_payload.custom.
+func reviewFields(now time.Time) filter.Fields {
+	return filter.Fields{
+		"id":                 {Column: "id"},
+		"status":             {Column: "status"},
+		"severity":           {Column: "severity", Kind: filter.Number, Sortable: true},
+		"recommended_action": {Column: "recommended_action"},
+		"entity_type":        {Column: "entity_type"},
+		"entity_id":          {Column: "entity_id"},
+		"entity_creator_id":  {Column: "entity_creator_id"},
+		"channel_cid": {Expr: func(dialect.Name) string {
+			return "CASE WHEN entity_type = 'call' THEN entity_id ELSE '' END"
+		}},
+		"assigned_to": {Expr: func(dialect.Name) string {
+			return "CASE WHEN lock_expires_at > " + strconv.FormatInt(now.UnixNano(), 10) + " THEN assigned_to ELSE '' END"
+		}},
+		"reviewed_by": {Column: "reviewed_by"},
+		"escalated":   {Column: "escalated", Kind: filter.Bool},
+		"created_at":  {Column: "created_at", Kind: filter.Instant, Sortable: true},
+		"updated_at":  {Column: "updated_at", Kind: filter.Instant, Sortable: true},
+		"reviewed_at": {Column: "reviewed_at", Kind: filter.Instant},
+		filter.Any: {Kind: filter.Custom, Expr: func(d dialect.Name) string {
+			if d == dialect.PG {
+				return "(payload::jsonb -> 'custom')"
+			}
+			return "json_extract(payload, '$.custom')"
+		}},
+	}
 }
 
-// reviewFilters are the fields of an item that a filter may name.
-var reviewFilters = []string{"entity_creator_id", "entity_id", "entity_type", "id", "recommended_action", "status"}
-
-func (r reviewQueueRequest) check() error {
-	fields := map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(r.Filter)) {
-		if !slices.Contains(reviewFilters, name) {
-			fields["filter."+name] = "is not supported; filter by " + list(reviewFilters)
-		}
-	}
-	for i, sort := range r.Sort {
-		if sort.Field != "created_at" || sort.Direction != -1 {
-			fields[fmt.Sprintf("sort[%d]", i)] = "is not supported; the order is created_at, -1"
-		}
-	}
-	if len(fields) > 0 {
-		return badFields(fields)
-	}
-	return nil
-}
-
-func (s *Server) queryReviewQueue(c echo.Context) error {
-	var req reviewQueueRequest
-	if err := decode(c, &req); err != nil {
-		return err
-	}
-	if err := req.check(); err != nil {
-		return err
-	}
-	p, err := newPage(req.Limit, req.Next)
+// QueryReviewQueue lists the review queue, or locks items of it for the
+// caller and returns those.
+func (s *Server) QueryReviewQueue(ctx context.Context, req api.QueryReviewQueueRequestObject) (api.QueryReviewQueueResponseObject, error) {
+	in, now := orZero(req.Body), s.cfg.Now()
+	fields := reviewFields(now)
+	page, err := fields.Page(sortOf(in.Sort), newestFirst, in.Limit, in.Next, in.Prev, "id")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx := c.Request().Context()
-	r := reply{
-		"items": []reviewItem{}, "next": "", "prev": "", "action_config": reply{},
-		"default_action_config": reply{}, "filter_config": reply{},
-	}
-	if r["stats"], err = s.reviewStats(ctx); err != nil {
-		return err
-	}
-	if req.StatsOnly {
-		return s.ok(c, r)
+	out := api.QueryReviewQueue200JSONResponse{
+		Items: []event.ReviewItem{}, ActionConfig: map[string]any{}, DefaultActionConfig: map[string]any{}, FilterConfig: map[string]any{},
 	}
 	var rows []db.ReviewItemRow
-	q := p.apply(s.cfg.DB.NewSelect().Model(&rows), "created_at")
-	for name, value := range req.Filter {
-		q = q.Where("? = ?", bun.Ident(name), value)
-	}
-	if err := q.Scan(ctx); err != nil {
-		return fmt.Errorf("read review items: %w", err)
-	}
-	rows, next := cut(p, rows, func(r *db.ReviewItemRow) cursor { return cursor{r.CreatedAt.UnixNano(), r.ID} })
-	items, err := s.reviewItems(ctx, rows)
+	q, err := fields.Where(s.cfg.DB.NewSelect().Model(&rows), in.Filter)
 	if err != nil {
-		return err
+		return nil, filtered("filter", err)
 	}
-	r["items"], r["next"] = items, next
-	return s.ok(c, r)
+	switch {
+	case in.StatsOnly:
+	case in.LockItems:
+		rows, err = s.lockItems(ctx, in, fields, now)
+	default:
+		if err = page.Apply(q).Scan(ctx); err == nil {
+			rows, out.Next, out.Prev = filter.Cut(page, rows, reviewValue)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the review queue: %w", err)
+	}
+	if out.Items, err = s.cfg.DB.ReviewItems(ctx, rows, now); err != nil {
+		return nil, err
+	}
+	out.Stats, err = s.reviewStats(ctx)
+	return out, err
+}
+
+// reviewValue is a row's value of a field that the queue may be sorted by.
+func reviewValue(r *db.ReviewItemRow, field string) any {
+	switch field {
+	case "severity":
+		return r.Severity
+	case "created_at":
+		return r.CreatedAt
+	case "updated_at":
+		return r.UpdatedAt
+	}
+	return r.ID
 }
 
 // reviewStats counts the items by status.
@@ -93,136 +102,99 @@ func (s *Server) reviewStats(ctx context.Context) (map[string]int, error) {
 		Status string
 		N      int
 	}
-	err := s.cfg.DB.NewSelect().Model((*db.ReviewItemRow)(nil)).Column("status").ColumnExpr("count(*) AS n").Group("status").Limit(maxLimit).Scan(ctx, &rows)
+	err := s.cfg.DB.NewSelect().Model((*db.ReviewItemRow)(nil)).Column("status").ColumnExpr("count(*) AS n").
+		Group("status").Limit(maxLimit).Scan(ctx, &rows)
+	if err != nil {
+		return nil, fmt.Errorf("count review items: %w", err)
+	}
 	stats := map[string]int{}
 	for _, row := range rows {
 		stats[row.Status] = row.N
 	}
-	return stats, err
+	return stats, nil
 }
 
-// reviewItem is an item as the API shows it. Lists that later versions fill
-// are empty, never null.
-type reviewItem struct {
-	ID                string          `json:"id"`
-	CreatedAt         time.Time       `json:"created_at"`
-	UpdatedAt         time.Time       `json:"updated_at"`
-	EntityType        string          `json:"entity_type"`
-	EntityID          string          `json:"entity_id"`
-	EntityCreatorID   string          `json:"entity_creator_id"`
-	EntityCreator     entityCreator   `json:"entity_creator"`
-	Payload           json.RawMessage `json:"moderation_payload"`
-	Status            string          `json:"status"`
-	RecommendedAction string          `json:"recommended_action"`
-	Severity          int             `json:"severity"`
-	Languages         []string        `json:"languages"`
-	AITextSeverity    string          `json:"ai_text_severity"`
-	Call              *itemCall       `json:"call,omitempty"`
-	Flags             []any           `json:"flags"`
-	Actions           []any           `json:"actions"`
-	Bans              []any           `json:"bans"`
-	FlagsCount        int             `json:"flags_count"`
-	Escalated         bool            `json:"escalated"`
-}
+// Defaults of a lock on review items.
+const (
+	lockCount    = 25
+	lockDuration = 5 * time.Minute
+)
 
-type entityCreator struct {
-	event.User
-	BanCount            int `json:"ban_count"`
-	FlaggedCount        int `json:"flagged_count"`
-	DeletedContentCount int `json:"deleted_content_count"`
-}
-
-type itemCall struct {
-	CID            string   `json:"cid"`
-	ID             string   `json:"id"`
-	Type           string   `json:"type"`
-	Recording      bool     `json:"recording"`
-	BlockedUserIDs []string `json:"blocked_user_ids"`
-}
-
-func (s *Server) reviewItems(ctx context.Context, rows []db.ReviewItemRow) ([]reviewItem, error) {
-	var creators, cids []string
-	for _, r := range rows {
-		creators = append(creators, r.EntityCreatorID)
-		if r.EntityType == entityCall {
-			cids = append(cids, r.EntityID)
-		}
-	}
-	users, err := s.cfg.DB.UsersIn(ctx, "", creators...)
+// lockItems takes items that match the filter and that nobody holds, in the
+// order asked for, and gives the caller a lock on them: in one transaction,
+// and without ever handing one item to two. Unless the filter says otherwise,
+// they are those that wait for a decision.
+func (s *Server) lockItems(ctx context.Context, in api.QueryReviewQueueRequest, fields filter.Fields, now time.Time) (rows []db.ReviewItemRow, err error) {
+	by, err := actor(request(ctx), in.UserID)
 	if err != nil {
 		return nil, err
 	}
-	calls, err := s.itemCalls(ctx, cids)
+	if by == systemUser {
+		return nil, badField("user_id", "must name the moderator whom the items are locked for")
+	}
+	count, until := in.LockCount, now.Add(time.Duration(in.LockDuration)*time.Second)
+	if count == 0 {
+		count = lockCount
+	}
+	if in.LockDuration == 0 {
+		until = now.Add(lockDuration)
+	}
+	page, err := fields.Page(sortOf(in.Sort), newestFirst, count, in.Next, in.Prev, "id")
 	if err != nil {
 		return nil, err
 	}
-	bans, flags, err := s.records(ctx, creators)
+	err = s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		rows = nil
+		q, err := fields.Where(tx.NewSelect().Model(&rows), in.Filter)
+		if err != nil {
+			return filtered("filter", err)
+		}
+		if _, asked := in.Filter["status"]; !asked {
+			q = q.Where("status = ?", event.ReviewPending)
+		}
+		q = page.Apply(q.Where("lock_expires_at <= ?", db.At(now))).Limit(int64(count))
+		if err := skipLocked(q).Scan(ctx); err != nil || len(rows) == 0 {
+			return err
+		}
+		ids := make([]string, len(rows))
+		for i := range rows {
+			rows[i].AssignedTo, rows[i].LockExpiresAt = by, db.At(until)
+			ids[i] = rows[i].ID
+		}
+		_, err = tx.NewUpdate().Model((*db.ReviewItemRow)(nil)).Set("assigned_to = ?", by).Set("lock_expires_at = ?", db.At(until)).
+			Where("id IN (?)", bun.List(ids)).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, now, by, "review.lock", "review_queue", map[string]any{"items": ids, "until": until.UTC()})
+	})
+	return rows, err
+}
+
+// skipLocked leaves out the rows that another transaction is about to lock.
+// SQLite has one writer, so there is none.
+func skipLocked(q *bun.SelectQuery) *bun.SelectQuery {
+	if q.DB().Dialect().Name() == dialect.PG {
+		return q.For("UPDATE SKIP LOCKED")
+	}
+	return q
+}
+
+// GetReviewQueueItem reads one item, with its ETag.
+func (s *Server) GetReviewQueueItem(ctx context.Context, req api.GetReviewQueueItemRequestObject) (api.GetReviewQueueItemResponseObject, error) {
+	item, err := s.cfg.DB.ReviewItem(ctx, req.ID, s.cfg.Now())
+	if db.IsNotFound(err) {
+		return nil, notFound("review item", req.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	items := []reviewItem{}
-	for _, r := range rows {
-		item := reviewItem{
-			ID: r.ID, CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time,
-			EntityType: r.EntityType, EntityID: r.EntityID, EntityCreatorID: r.EntityCreatorID,
-			EntityCreator: entityCreator{users[r.EntityCreatorID], bans[r.EntityCreatorID], flags[r.EntityCreatorID], 0},
-			Payload:       r.Payload.V, Status: r.Status, RecommendedAction: r.RecommendedAction, Severity: r.Severity,
-			Languages: []string{}, Call: calls[r.EntityID], Flags: []any{}, Actions: []any{}, Bans: []any{},
-		}
-		if err := json.Unmarshal(r.Flags.V, &item.Flags); err != nil {
-			return nil, fmt.Errorf("read flags of %s: %w", r.ID, err)
-		}
-		if item.Flags == nil {
-			item.Flags = []any{}
-		}
-		item.FlagsCount = len(item.Flags)
-		items = append(items, item)
-	}
-	return items, nil
+	sendETag(ctx, itemTag(item))
+	return api.GetReviewQueueItem200JSONResponse{Item: item}, nil
 }
 
-func (s *Server) itemCalls(ctx context.Context, cids []string) (map[string]*itemCall, error) {
-	out := map[string]*itemCall{}
-	if len(cids) == 0 {
-		return out, nil
-	}
-	var rows []db.CallRow
-	if err := s.cfg.DB.NewSelect().Model(&rows).Where("cid IN (?)", bun.List(cids)).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read calls of review items: %w", err)
-	}
-	for _, r := range rows {
-		blocked := r.BlockedUserIDs.V
-		if blocked == nil {
-			blocked = []string{}
-		}
-		out[r.CID] = &itemCall{CID: r.CID, ID: r.ID, Type: r.Type, BlockedUserIDs: blocked}
-	}
-	return out, nil
-}
-
-// records counts the bans and flags of each user.
-func (s *Server) records(ctx context.Context, userIDs []string) (bans, flags map[string]int, err error) {
-	bans, flags = map[string]int{}, map[string]int{}
-	if len(userIDs) == 0 {
-		return bans, flags, nil
-	}
-	count := func(model any, column string, into map[string]int) error {
-		var rows []struct {
-			UserID string
-			N      int
-		}
-		err := s.cfg.DB.NewSelect().Model(model).ColumnExpr("? AS user_id, count(*) AS n", bun.Ident(column)).
-			Where("? IN (?)", bun.Ident(column), bun.List(userIDs)).GroupExpr("?", bun.Ident(column)).Scan(ctx, &rows)
-		for _, r := range rows {
-			into[r.UserID] = r.N
-		}
-		return err
-	}
-	if err := count((*db.BanRow)(nil), "user_id", bans); err != nil {
-		return nil, nil, fmt.Errorf("count bans: %w", err)
-	}
-	if err := count((*db.ReviewItemRow)(nil), "entity_creator_id", flags); err != nil {
-		return nil, nil, fmt.Errorf("count flags: %w", err)
-	}
-	return bans, flags, nil
+// itemTag is the ETag of what is decided about on an item. Its lock is no
+// part of it, nor what else its creator does meanwhile.
+func itemTag(i event.ReviewItem) string {
+	return etag(i.UpdatedAt, []any{i.ID, i.Status, i.FlagsCount, i.Severity, i.RecommendedAction, i.LatestModeratorAction, i.Escalated, len(i.Actions)})
 }

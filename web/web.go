@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/uptrace/bun"
 
 	"stillwatch/actions"
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/seal"
+	"stillwatch/moderation"
+	"stillwatch/recording/permission"
 )
 
 // Actions takes moderation orders in; *actions.Desk is one. Each order is
@@ -23,9 +26,11 @@ import (
 // event.
 type Actions interface {
 	Ban(ctx context.Context, r actions.BanRequest) (actionID string, err error)
-	Unban(ctx context.Context, userID, cid, byUserID string) (lifted int, err error)
+	Unban(ctx context.Context, r actions.UnbanRequest) (lifted int, err error)
 	Flag(ctx context.Context, r actions.FlagRequest) (itemID string, err error)
 	Kick(ctx context.Context, r actions.KickRequest) (actionID string, err error)
+	Decide(ctx context.Context, r actions.Decision, check func(event.ReviewItem) error, effect func(context.Context, bun.Tx, actions.Decision) error) (actions.Outcome, error)
+	Appeal(ctx context.Context, r actions.AppealRequest) (event.Appeal, error)
 	Mute(ctx context.Context, r actions.MuteRequest) (actionIDs []string, err error)
 	EndCall(ctx context.Context, r actions.EndCallRequest) (actionID string, err error)
 }
@@ -53,6 +58,8 @@ type Config struct {
 	// WHIP, WHEP and Blobs serve /whip/, /whep/ and /s/. Each may be nil:
 	// then its paths are not found. They check their callers themselves.
 	WHIP, WHEP, Blobs http.Handler
+	// Hooks delivers events. May be nil: then hooks can be looked at only.
+	Hooks Hooks
 	// Gatherer is what /metrics shows. May be nil: then it is not found.
 	Gatherer prometheus.Gatherer
 	// Registerer takes the server's own metrics. May be nil.
@@ -73,6 +80,17 @@ type Config struct {
 	// DefaultMode is the frame recording mode that the call type "default"
 	// gets when the database has none yet; "" means "available".
 	DefaultMode string
+	// Policy is the policy file's, shown as what holds where no rule of the API
+	// does.
+	Policy moderation.Policy
+	// Labels are what the loaded models can say; a rule that asks for others is
+	// warned of. May be nil.
+	Labels func() []string
+	// RateLimit is how many requests a minute the API takes from a user, and
+	// 20 times that from the backend; 0 is no limit.
+	RateLimit int
+	// Recording is what holds for callers without recording permissions.
+	Recording permission.System
 	// Log may be nil: then slog.Default.
 	Log *slog.Logger
 	// Now may be nil: then time.Now.

@@ -52,8 +52,9 @@ func newBench(t *testing.T, changes ...func(*Config)) *bench {
 		}
 	})
 	b := &bench{t: t, db: d, live: newFakeLive(), now: testkit.NewClock()}
+	t.Cleanup(b.checkEvents)
 	b.auth = auth.New("key", "0123456789abcdef0123456789abcdef", auth.WithNow(b.now.Now))
-	b.actions = &fakeActions{db: d, now: b.now.Now}
+	b.actions = &fakeActions{Desk: actions.NewDesk(actions.DeskConfig{DB: d, Now: b.now.Now}), db: d, now: b.now.Now}
 	registry := prometheus.NewRegistry()
 	cfg := Config{
 		Listen: "127.0.0.1:0", DB: d, Auth: b.auth, Actions: b.actions, Live: b.live, Signer: fakeSigner{}, Seal: testSeal(t),
@@ -190,8 +191,9 @@ type order struct {
 
 // fakeActions records orders; a ban is also written, so that it is in force.
 type fakeActions struct {
-	db  *db.DB
-	now func() time.Time
+	*actions.Desk // for what is not faked
+	db            *db.DB
+	now           func() time.Time
 
 	mu     sync.Mutex
 	orders []order
@@ -233,10 +235,10 @@ func (f *fakeActions) Ban(ctx context.Context, r actions.BanRequest) (string, er
 	return row.ID, err
 }
 
-func (f *fakeActions) Unban(ctx context.Context, userID, cid, by string) (int, error) {
-	_, err := f.db.NewUpdate().Model((*db.BanRow)(nil)).Set("lifted_at = ?", db.At(f.now())).Set("lifted_by = ?", by).
-		Where("user_id = ? AND cid = ?", userID, cid).Exec(ctx)
-	return 1, errors.Join(err, f.note(order{"unban", userID, cid, by, "", 0}))
+func (f *fakeActions) Unban(ctx context.Context, r actions.UnbanRequest) (int, error) {
+	_, err := f.db.NewUpdate().Model((*db.BanRow)(nil)).Set("lifted_at = ?", db.At(f.now())).Set("lifted_by = ?", r.ByUserID).
+		Where("user_id = ? AND cid = ?", r.UserID, r.CID).Exec(ctx)
+	return 1, errors.Join(err, f.note(order{"unban", r.UserID, r.CID, r.ByUserID, r.Reason, 0}))
 }
 
 func (f *fakeActions) Flag(_ context.Context, r actions.FlagRequest) (string, error) {

@@ -181,6 +181,8 @@ type ActionRequested struct {
 	Shadow bool `json:"shadow,omitempty"`
 	// ReviewQueueItemID is the review item on which it was decided, if any.
 	ReviewQueueItemID string `json:"review_queue_item_id,omitempty"`
+	// Order tells the same order, given twice, from another one.
+	Order string `json:"order,omitempty"`
 }
 
 // ActionConfirmed tells that an action has taken effect.

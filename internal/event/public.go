@@ -87,11 +87,13 @@ type UserBan struct {
 
 // UserFlag is the body of UserFlagged.
 type UserFlag struct {
-	Type       string         `json:"type"`
-	CreatedAt  time.Time      `json:"created_at"`
-	User       User           `json:"user"`
-	TargetUser User           `json:"target_user"`
-	Reason     string         `json:"reason"`
-	TotalFlags int            `json:"total_flags"`
-	Custom     map[string]any `json:"custom"`
+	Type       string    `json:"type"`
+	CreatedAt  time.Time `json:"created_at"`
+	User       User      `json:"user"`
+	TargetUser User      `json:"target_user"`
+	Reason     string    `json:"reason"`
+	TotalFlags int       `json:"total_flags"`
+	// ReviewQueueItemID is the item that the flag stands in.
+	ReviewQueueItemID string         `json:"review_queue_item_id,omitempty"`
+	Custom            map[string]any `json:"custom"`
 }
