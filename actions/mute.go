@@ -2,8 +2,6 @@ package actions
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -36,32 +34,11 @@ func tellMuted(ctx context.Context, tx bun.Tx, now time.Time, actionID string, r
 	return db.Enqueue(ctx, tx, event.TopicPublic, ev)
 }
 
-// callEnded is the body of call.ended.
-type callEnded struct {
-	Type      string          `json:"type"`
-	CreatedAt time.Time       `json:"created_at"`
-	CallCID   string          `json:"call_cid"`
-	Call      json.RawMessage `json:"call"`
-	User      event.User      `json:"user"`
-	Reason    string          `json:"reason"`
-}
-
 // endCall writes down that the call has ended, unless somebody did, and
 // orders every connection of it to be closed.
 func (w write) endCall(ctx context.Context) error {
-	res, err := w.tx.NewUpdate().Model((*db.CallRow)(nil)).Set("ended_at = ?", db.At(w.now)).Set("updated_at = ?", db.At(w.now)).
-		Where("cid = ?", w.req.CID).Where("ended_at = 0").Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("end call %s: %w", w.req.CID, err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
+	if _, err := w.cfg.DB.EndCall(ctx, w.tx, w.req.CID, w.req.ByUserID, w.req.Reason, w.now); err != nil {
 		return err
-	}
-	if n > 0 {
-		if err := w.tellEnded(ctx); err != nil {
-			return err
-		}
 	}
 	if err := audit(ctx, w.tx, w.now, w.req.ByUserID, "end_call", "call:"+w.req.CID, map[string]any{
 		"action_id": w.req.ActionID, "reason": w.req.Reason,
@@ -69,17 +46,4 @@ func (w write) endCall(ctx context.Context) error {
 		return err
 	}
 	return w.order(ctx)
-}
-
-func (w write) tellEnded(ctx context.Context) error {
-	body, err := w.cfg.DB.CallBody(ctx, w.req.CID)
-	if err != nil {
-		return err
-	}
-	_, by, err := w.people(ctx)
-	if err != nil {
-		return err
-	}
-	const typ = "call.ended"
-	return w.public(ctx, typ, callEnded{typ, w.now, w.req.CID, body, by, w.req.Reason})
 }

@@ -116,8 +116,8 @@ func TestDeskEndsACall(t *testing.T) {
 		t.Error("the call has not ended")
 	}
 	orders := w.outbox(event.TypeControl)
-	if len(orders) != 2 || len(w.outbox("call.ended")) != 1 || w.audits("end_call") != 2 {
-		t.Fatalf("%d orders, told %d times", len(orders), len(w.outbox("call.ended")))
+	if len(orders) != 2 || len(w.outbox(event.CallEnded)) != 1 || w.audits("end_call") != 2 {
+		t.Fatalf("%d orders, told %d times", len(orders), len(w.outbox(event.CallEnded)))
 	}
 	if c := decoded[event.Control](t, orders[0]); c.Kind != event.ControlEndCall || c.CID != "default:abc" || c.UserID != "" {
 		t.Errorf("order = %+v", c)

@@ -21,7 +21,7 @@ func TestAccessTable(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
-	const any, member, mod, admin = 0, 1, 2, 3
+	const any, member, mod, admin, server = 0, 1, 2, 3, 4
 	table := map[string]int{
 		"GET " + callPrefix:                             any,
 		"POST " + callPrefix:                            any,
@@ -30,28 +30,63 @@ func TestAccessTable(t *testing.T) {
 		"POST " + callPrefix + "/block":                 mod,
 		"POST " + callPrefix + "/unblock":               mod,
 		"POST " + callPrefix + "/kick":                  mod,
-		"GET " + videoPrefix + "/calltypes":             admin,
-		"POST " + videoPrefix + "/calltypes":            admin,
-		"GET " + videoPrefix + "/calltypes/:name":       admin,
-		"PUT " + videoPrefix + "/calltypes/:name":       admin,
-		"DELETE " + videoPrefix + "/calltypes/:name":    admin,
-		"POST " + moderationPrefix + "/ban":             mod,
-		"POST " + moderationPrefix + "/unban":           mod,
-		"POST " + moderationPrefix + "/flag":            mod,
-		"POST " + moderationPrefix + "/review_queue":    mod,
-		"POST /api/v2/users":                            admin,
-		"GET /api/v2/app":                               admin,
-		"PATCH /api/v2/app":                             admin,
-		"GET " + ownPrefix + "frames":                   mod,
-		"GET " + ownPrefix + "coverage":                 mod,
-		"GET " + ownPrefix + "decisions":                mod,
-		"GET " + ownPrefix + "actions":                  mod,
-		"GET " + ownPrefix + "participants":             member,
-		"GET " + livePath:                               mod,
+		"POST " + callPrefix + "/mute_users":            mod,
+		"POST " + callPrefix + "/user_permissions":      admin,
+		"POST " + callPrefix + "/start_recording":       admin,
+		"POST " + callPrefix + "/stop_recording":        admin,
+		"GET " + callPrefix + "/recordings":             any,
+
+		"POST " + callPrefix + "/recordings/:recording_type/start": admin,
+		"POST " + callPrefix + "/recordings/:recording_type/stop":  admin,
+		"DELETE " + callPrefix + "/:session/recordings/:filename":  admin,
+		"GET /api/v2/permissions":                                  mod,
+		"GET /api/v2/roles":                                        mod,
+		"GET /api/v2/rate_limits":                                  admin,
+		"GET /permissions":                                         any,
+		"PUT /permissions":                                         any, // what the probe sends is no permission
+		"PATCH /permissions":                                       any,
+		"GET /permissions/domain/:id":                              server, // or an administrator of the domain
+		"PUT /permissions/domain/:id":                              any,
+		"PATCH /permissions/domain/:id":                            any,
+		"GET " + videoPrefix + "/calltypes":                        admin,
+		"POST " + videoPrefix + "/calltypes":                       admin,
+		"GET " + videoPrefix + "/calltypes/:name":                  admin,
+		"PUT " + videoPrefix + "/calltypes/:name":                  admin,
+		"DELETE " + videoPrefix + "/calltypes/:name":               admin,
+		"POST " + moderationPrefix + "/ban":                        mod,
+		"POST " + moderationPrefix + "/unban":                      mod,
+		"POST " + moderationPrefix + "/flag":                       mod,
+		"POST " + moderationPrefix + "/review_queue":               mod,
+		"POST /api/v2/users":                                       admin,
+		"PATCH /api/v2/users":                                      admin,
+		"GET /api/v2/users":                                        mod,
+		"GET /api/v2/tasks/:id":                                    admin,
+		"PATCH " + callPrefix:                                      admin,
+		"POST " + callPrefix + "/mark_ended":                       mod,
+		"POST " + callPrefix + "/members":                          admin,
+		"POST " + callPrefix + "/participants":                     member,
+		"POST " + callPrefix + "/event":                            admin,
+		"POST " + callPrefix + "/delete":                           admin,
+		"POST " + videoPrefix + "/calls":                           any,
+		"POST " + videoPrefix + "/call/members":                    any,
+		"GET /api/v2/app":                                          admin,
+		"PATCH /api/v2/app":                                        admin,
+		"GET " + ownPrefix + "hooks":                               admin,
+		"POST " + ownPrefix + "hooks/:id/test":                     admin,
+		"POST " + ownPrefix + "hooks/:id/secret":                   admin,
+		"POST " + ownPrefix + "hooks/:id/replay":                   admin,
+		"GET " + ownPrefix + "hooks/:id/deliveries":                admin,
+		"GET " + ownPrefix + "deliveries/:id":                      admin,
+		"GET " + ownPrefix + "frames":                              mod,
+		"GET " + ownPrefix + "coverage":                            mod,
+		"GET " + ownPrefix + "decisions":                           mod,
+		"GET " + ownPrefix + "actions":                             mod,
+		"GET " + ownPrefix + "participants":                        member,
+		"GET " + livePath:                                          mod,
 	}
 	seen := 0
 	for _, route := range b.echo.Routes() {
-		if !strings.HasPrefix(route.Path, "/api/") || strings.HasPrefix(route.Path, "/api/v2/openapi") || route.Method == echo.RouteNotFound {
+		if !isAPI(route.Path) || strings.HasPrefix(route.Path, "/api/v2/openapi") || route.Method == echo.RouteNotFound {
 			continue
 		}
 		need, ok := table[route.Method+" "+route.Path]
@@ -60,12 +95,15 @@ func TestAccessTable(t *testing.T) {
 			continue
 		}
 		seen++
-		path := strings.NewReplacer(":type", "default", ":id", "abc", ":name", "default").Replace(route.Path)
+		path := strings.NewReplacer(":type", "default", ":id", "abc", ":name", "default", ":recording_type", "raw", ":session", "s1", ":filename", "a.mp4").Replace(route.Path)
+		if strings.HasSuffix(path, "/delete") {
+			path = strings.Replace(path, "/abc/", "/gone/", 1) // the others need the call
+		}
 		for _, who := range []struct {
 			token string
 			level int
 		}{
-			{b.user("bob", "user"), any}, {b.user("mo", auth.RoleModerator), mod}, {b.user("ada", auth.RoleAdmin), admin}, {b.auth.ServerToken(), admin},
+			{b.user("bob", "user"), any}, {b.user("mo", auth.RoleModerator), mod}, {b.user("ada", auth.RoleAdmin), admin}, {b.auth.ServerToken(), server},
 		} {
 			refused := b.probe(who.token, route.Method, path+"?cid=default:abc")
 			if want := who.level < need; refused != want {
@@ -160,7 +198,7 @@ func TestGatekeeper(t *testing.T) {
 	if err := g.Admit(ctx, "default", "abc", "bob", "user"); err != nil {
 		t.Fatal(err)
 	}
-	if got := types(b.sent(event.TopicPublic)); got != event.CallFrameRecordingStarted {
+	if got := types(b.sent(event.TopicPublic)); got != "call.created call.frame_recording_started" {
 		t.Errorf("the first to join enqueued %q", got)
 	}
 	if err := g.Admit(ctx, "default", "abc", "carol", "user"); err != nil {

@@ -2,128 +2,108 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"slices"
-	"time"
 
-	"github.com/labstack/echo/v4"
 	"github.com/uptrace/bun"
 
 	"stillwatch/actions"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/web/api"
 )
 
-// Public types of the two events below.
-const (
-	callBlockedUser   = "call.blocked_user"
-	callUnblockedUser = "call.unblocked_user"
-)
-
-type blockEvent struct {
-	Type          string      `json:"type"`
-	CreatedAt     time.Time   `json:"created_at"`
-	CallCID       string      `json:"call_cid"`
-	User          event.User  `json:"user"`
-	BlockedByUser *event.User `json:"blocked_by_user,omitempty"`
-}
-
-type targetRequest struct {
-	UserID     string       `json:"user_id"`
-	Block      bool         `json:"block"`
-	KickedByID string       `json:"kicked_by_id"`
-	KickedBy   *userRequest `json:"kicked_by"`
-}
-
-// target reads the request, its call and who asks, and checks the permission.
-func (s *Server) target(c echo.Context, capability string) (req targetRequest, call db.CallRow, by string, err error) {
-	if err = decode(c, &req); err != nil {
-		return
+// callAt reads the call of the route, for a caller who has the capability.
+func (s *Server) callAt(ctx context.Context, callType, id, capability string) (db.CallRow, error) {
+	cid := callType + ":" + id
+	row, err := s.call(ctx, cid)
+	if db.IsNotFound(err) {
+		return row, notFound("call", cid)
 	}
-	if !validUser(req.UserID) {
-		err = badField("user_id", wantUser)
-		return
-	}
-	if call, err = s.existingCall(c); err != nil {
-		return
-	}
-	if err = s.permit(c.Request().Context(), caller(c), call, capability); err != nil {
-		return
-	}
-	named := req.KickedByID
-	if req.KickedBy != nil {
-		named = req.KickedBy.ID
-	}
-	by, err = actor(c, named)
-	return
-}
-
-// blockUser keeps the user out of this call and closes their connections.
-func (s *Server) blockUser(c echo.Context) error {
-	req, call, by, err := s.target(c, CapBlock)
 	if err != nil {
-		return err
+		return row, fmt.Errorf("read call %s: %w", cid, err)
 	}
-	err = s.cfg.DB.InTx(c.Request().Context(), func(ctx context.Context, tx bun.Tx) error {
-		changed, err := s.setBlocked(ctx, tx, call.CID, req.UserID, by, true)
+	return row, s.permit(ctx, callerOf(ctx), row, capability)
+}
+
+// target is callAt for what is done to a user, with who does it.
+func (s *Server) target(ctx context.Context, callType, id, capability, userID, named string) (call db.CallRow, by string, err error) {
+	if !validUser(userID) {
+		return call, "", badField("user_id", wantUser)
+	}
+	if call, err = s.callAt(ctx, callType, id, capability); err != nil {
+		return call, "", err
+	}
+	by, err = actor(request(ctx), named)
+	return call, by, err
+}
+
+// BlockUser keeps the user out of this call and closes their connections.
+func (s *Server) BlockUser(ctx context.Context, req api.BlockUserRequestObject) (api.BlockUserResponseObject, error) {
+	in := orZero(req.Body)
+	call, by, err := s.target(ctx, req.Type, req.ID, CapBlock, in.UserID, "")
+	if err != nil {
+		return nil, err
+	}
+	err = s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		changed, err := s.setBlocked(ctx, tx, call.CID, in.UserID, by, true)
 		if err != nil || !changed {
 			return err
 		}
-		if err := s.kick(ctx, call, req.UserID, by, db.ReasonBlocked); err != nil {
+		if err := s.kick(ctx, call, in.UserID, by, db.ReasonBlocked); err != nil {
 			return err
 		}
-		return s.auditAs(c, ctx, tx, "call.block", call.CID+"/"+req.UserID, nil)
+		return s.auditAs(request(ctx), ctx, tx, "call.block", call.CID+"/"+in.UserID, nil)
 	})
-	if err != nil {
-		return err
-	}
-	return s.ok(c, nil)
+	return api.BlockUser200JSONResponse{}, err
 }
 
-func (s *Server) unblockUser(c echo.Context) error {
-	req, call, by, err := s.target(c, CapBlock)
+// UnblockUser lets a user whom the call keeps out come back.
+func (s *Server) UnblockUser(ctx context.Context, req api.UnblockUserRequestObject) (api.UnblockUserResponseObject, error) {
+	in := orZero(req.Body)
+	call, by, err := s.target(ctx, req.Type, req.ID, CapBlock, in.UserID, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = s.cfg.DB.InTx(c.Request().Context(), func(ctx context.Context, tx bun.Tx) error {
-		changed, err := s.setBlocked(ctx, tx, call.CID, req.UserID, by, false)
+	err = s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		changed, err := s.setBlocked(ctx, tx, call.CID, in.UserID, by, false)
 		if err != nil || !changed {
 			return err
 		}
-		return s.auditAs(c, ctx, tx, "call.unblock", call.CID+"/"+req.UserID, nil)
+		return s.auditAs(request(ctx), ctx, tx, "call.unblock", call.CID+"/"+in.UserID, nil)
 	})
-	if err != nil {
-		return err
-	}
-	return s.ok(c, nil)
+	return api.UnblockUser200JSONResponse{}, err
 }
 
-// kickUser closes the user's connections. They may come back, unless "block"
+// KickUser closes the user's connections. They may come back, unless "block"
 // keeps them out.
-func (s *Server) kickUser(c echo.Context) error {
-	req, call, by, err := s.target(c, CapKick)
-	if err != nil {
-		return err
+func (s *Server) KickUser(ctx context.Context, req api.KickUserRequestObject) (api.KickUserResponseObject, error) {
+	in := orZero(req.Body)
+	named := in.KickedByID
+	if in.KickedBy != nil {
+		named = in.KickedBy.ID
 	}
-	if req.Block {
-		if err := s.permit(c.Request().Context(), caller(c), call, CapBlock); err != nil {
-			return err
+	call, by, err := s.target(ctx, req.Type, req.ID, CapKick, in.UserID, named)
+	if err != nil {
+		return nil, err
+	}
+	if in.Block {
+		if err := s.permit(ctx, callerOf(ctx), call, CapBlock); err != nil {
+			return nil, err
 		}
 	}
-	err = s.cfg.DB.InTx(c.Request().Context(), func(ctx context.Context, tx bun.Tx) error {
-		if req.Block {
-			if _, err := s.setBlocked(ctx, tx, call.CID, req.UserID, by, true); err != nil {
+	err = s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if in.Block {
+			if _, err := s.setBlocked(ctx, tx, call.CID, in.UserID, by, true); err != nil {
 				return err
 			}
 		}
-		if err := s.kick(ctx, call, req.UserID, by, "removed by a moderator"); err != nil {
+		if err := s.kick(ctx, call, in.UserID, by, "removed by a moderator"); err != nil {
 			return err
 		}
-		return s.auditAs(c, ctx, tx, "call.kick", call.CID+"/"+req.UserID, map[string]bool{"block": req.Block})
+		return s.auditAs(request(ctx), ctx, tx, "call.kick", call.CID+"/"+in.UserID, map[string]bool{"block": in.Block})
 	})
-	if err != nil {
-		return err
-	}
-	return s.ok(c, nil)
+	return api.KickUser200JSONResponse{}, err
 }
 
 func (s *Server) kick(ctx context.Context, call db.CallRow, userID, by, reason string) error {
@@ -137,32 +117,42 @@ func (s *Server) setBlocked(ctx context.Context, tx bun.Tx, cid, userID, by stri
 	var row db.CallRow
 	// The write comes first: it locks the row, so that two changes add up.
 	if _, err := tx.NewUpdate().Model(&row).Set("updated_at = ?", db.At(now)).Where("cid = ?", cid).Exec(ctx); err != nil {
-		return false, err
+		return false, fmt.Errorf("lock call %s: %w", cid, err)
 	}
 	if err := tx.NewSelect().Model(&row).Where("cid = ?", cid).Scan(ctx); err != nil {
-		return false, err
+		return false, fmt.Errorf("read call %s: %w", cid, err)
 	}
 	if slices.Contains(row.BlockedUserIDs.V, userID) == blocked {
 		return false, nil
 	}
-	typ := callBlockedUser
 	if blocked {
 		row.BlockedUserIDs.V = append(row.BlockedUserIDs.V, userID)
 	} else {
-		typ = callUnblockedUser
 		row.BlockedUserIDs.V = slices.DeleteFunc(row.BlockedUserIDs.V, func(id string) bool { return id == userID })
 	}
 	if _, err := tx.NewUpdate().Model(&row).WherePK().Column("blocked_user_ids").Exec(ctx); err != nil {
-		return false, err
+		return false, fmt.Errorf("write blocked users of %s: %w", cid, err)
 	}
 	users, err := s.cfg.DB.UsersIn(ctx, cid, userID, by)
 	if err != nil {
 		return false, err
 	}
-	ev := blockEvent{Type: typ, CreatedAt: now.UTC(), CallCID: cid, User: users[userID]}
+	user, actor := users[userID], users[by]
+	ev := event.New(event.CallUnblockedUser, cid+"/"+userID, now, event.UnblockedUser{
+		Type: event.CallUnblockedUser, CreatedAt: now.UTC(), CallCID: cid, User: user,
+	})
 	if blocked {
-		u := users[by]
-		ev.BlockedByUser = &u
+		ev = event.New(event.CallBlockedUser, cid+"/"+userID, now, event.BlockedUser{
+			Type: event.CallBlockedUser, CreatedAt: now.UTC(), CallCID: cid, User: user, BlockedByUser: &actor,
+		})
 	}
-	return true, db.Enqueue(ctx, tx, event.TopicPublic, event.New(typ, cid+"/"+userID, now, ev))
+	return true, db.Enqueue(ctx, tx, event.TopicPublic, ev)
+}
+
+// orZero is the body of a request, or an empty one where there is none.
+func orZero[T any](body *T) T {
+	if body == nil {
+		return *new(T)
+	}
+	return *body
 }

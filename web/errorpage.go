@@ -21,6 +21,7 @@ var codeTable = []struct {
 	{CodeKey, http.StatusUnauthorized, "The API key is missing or wrong."},
 	{CodeInput, http.StatusBadRequest, "The request cannot be carried out as it stands. exception_fields names what is wrong and what would be right."},
 	{CodeAuth, http.StatusUnauthorized, "The token is missing or malformed, or speaks for nobody."},
+	{CodeRateLimit, http.StatusTooManyRequests, "The caller sent too many requests. Retry-After says in how many seconds the next is taken."},
 	{CodeNotFound, http.StatusNotFound, "What the path or a field names does not exist."},
 	{CodeForbidden, http.StatusForbidden, "The caller may not do this."},
 	{CodeTooLarge, http.StatusRequestEntityTooLarge, "The body exceeds 1 MiB."},
@@ -30,6 +31,7 @@ var codeTable = []struct {
 	{CodeSignature, http.StatusUnauthorized, "The token's algorithm is not HS256, or its signature is wrong."},
 	{CodeUnavailable, http.StatusServiceUnavailable, "A part that is needed does not answer, or is full. Try again."},
 	{CodeConflict, http.StatusConflict, "It exists already."},
+	{CodeNoRecording, http.StatusNotImplemented, "The caller may start a recording, but recording is not available in this version."},
 }
 
 // errorPage shows the codes to a person who follows "more_info".

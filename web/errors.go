@@ -22,6 +22,7 @@ const (
 	CodeKey         = 2
 	CodeInput       = 4
 	CodeAuth        = 5
+	CodeRateLimit   = 9
 	CodeNotFound    = 16
 	CodeForbidden   = 17
 	CodeTooLarge    = 22
@@ -31,6 +32,7 @@ const (
 	CodeSignature   = 43
 	CodeUnavailable = 50
 	CodeConflict    = 51
+	CodeNoRecording = 52
 )
 
 // apiError is the one shape of every answer from 400 up.
@@ -139,6 +141,8 @@ func codeOf(status int) int {
 		return CodeMethod
 	case http.StatusRequestEntityTooLarge:
 		return CodeTooLarge
+	case http.StatusTooManyRequests:
+		return CodeRateLimit
 	case http.StatusServiceUnavailable:
 		return CodeUnavailable
 	}

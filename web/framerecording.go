@@ -5,65 +5,78 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/labstack/echo/v4"
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/web/api"
 )
 
 type clock func() time.Time
 
-type recordingRequest struct {
-	ExternalStorage string `json:"recording_external_storage"`
-}
-
-func (s *Server) startFrameRecording(c echo.Context) error {
-	return s.changeFrameRecording(c, "StartFrameRecording", CapStartFrames, true)
-}
-
-func (s *Server) stopFrameRecording(c echo.Context) error {
-	return s.changeFrameRecording(c, "StopFrameRecording", CapStopFrames, false)
-}
-
-// changeFrameRecording is idempotent: starting what runs and stopping what
-// does not is a success that changes nothing.
-func (s *Server) changeFrameRecording(c echo.Context, operation, capability string, on bool) error {
-	var req recordingRequest
-	if err := decode(c, &req); err != nil {
-		return err
-	}
-	if req.ExternalStorage != "" {
-		return badField("recording_external_storage", "is not supported by this version").in(operation)
-	}
-	call, err := s.existingCall(c)
+// StartFrameRecording is idempotent: starting what runs is a success that
+// changes nothing, the storage included.
+func (s *Server) StartFrameRecording(ctx context.Context, req api.StartFrameRecordingRequestObject) (api.StartFrameRecordingResponseObject, error) {
+	const operation = "StartFrameRecording"
+	call, err := s.callAt(ctx, req.Type, req.ID, CapStartFrames)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx := c.Request().Context()
-	if err := s.permit(ctx, caller(c), call, capability); err != nil {
-		return err
+	storage := orZero(req.Body).RecordingExternalStorage
+	if err := s.checkStorage(ctx, operation, storage); err != nil {
+		return nil, err
 	}
 	frames, err := FrameSettings(call.Settings.V)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if on && frames.Mode == ModeDisabled {
+	if frames.Mode == ModeDisabled {
 		e := badField("settings.frame_recording.mode", "is disabled for this call")
 		e.Message = "frame recording is disabled"
-		return e.in(operation)
+		return nil, e.in(operation)
 	}
-	err = s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		changed, err := setFrameRecording(ctx, s.cfg.DB, tx, s.cfg.Now(), call.CID, on)
+	return api.StartFrameRecording200JSONResponse{}, s.changeFrameRecording(ctx, operation, call.CID, storage, true)
+}
+
+// StopFrameRecording is idempotent as well.
+func (s *Server) StopFrameRecording(ctx context.Context, req api.StopFrameRecordingRequestObject) (api.StopFrameRecordingResponseObject, error) {
+	call, err := s.callAt(ctx, req.Type, req.ID, CapStopFrames)
+	if err != nil {
+		return nil, err
+	}
+	return api.StopFrameRecording200JSONResponse{}, s.changeFrameRecording(ctx, "StopFrameRecording", call.CID, "", false)
+}
+
+func (s *Server) changeFrameRecording(ctx context.Context, operation, cid, storage string, on bool) error {
+	return s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		changed, err := setFrameRecording(ctx, s.cfg.DB, tx, s.cfg.Now(), cid, on)
 		if err != nil || !changed {
 			return err
 		}
-		return s.auditAs(c, ctx, tx, operation, call.CID, nil)
+		if on {
+			_, err := tx.NewUpdate().Model((*db.CallRow)(nil)).Set("frame_storage = ?", storage).Where("cid = ?", cid).Exec(ctx)
+			if err != nil {
+				return fmt.Errorf("write frame storage of %s: %w", cid, err)
+			}
+		}
+		var detail any
+		if storage != "" {
+			detail = map[string]string{"recording_external_storage": storage}
+		}
+		return s.auditAs(request(ctx), ctx, tx, operation, cid, detail)
 	})
-	if err != nil {
-		return err
+}
+
+// checkStorage refuses the name of an external storage that does not exist.
+func (s *Server) checkStorage(ctx context.Context, operation, name string) error {
+	if name == "" {
+		return nil
 	}
-	return s.ok(c, nil)
+	_, err := db.ExternalStorage(ctx, s.cfg.DB, name)
+	if db.IsNotFound(err) {
+		return badField("recording_external_storage", "must be the name of an external storage").in(operation)
+	}
+	return err
 }
 
 // setFrameRecording switches the call's frame recording, orders the capture

@@ -3,8 +3,10 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
+	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 )
 
@@ -25,7 +27,7 @@ func TestFrameRecordingStartStop(t *testing.T) {
 		b.server(http.StatusOK, "POST", stopURL, nil)
 	}
 	control, public := b.sent(event.TopicControl), b.sent(event.TopicPublic)
-	if len(control) != 2 || types(public) != "call.frame_recording_started call.frame_recording_stopped" {
+	if len(control) != 2 || types(public) != "call.created call.frame_recording_started call.frame_recording_stopped" {
 		t.Fatalf("enqueued %d orders and %q", len(control), types(public))
 	}
 	var orders [2]event.Control
@@ -57,41 +59,104 @@ func TestFrameRecordingDisabled(t *testing.T) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
 	golden(t, "start_disabled", b.server(http.StatusBadRequest, "POST", startURL, nil))
 	b.server(http.StatusOK, "POST", stopURL, nil)
-	b.server(http.StatusBadRequest, "POST", startURL, `{"recording_external_storage":"mine"}`)
 }
 
-func TestFrameRecordingPermissions(t *testing.T) {
+// TestWhoMayStartAndStop is the whole matrix: who, which of the two, and in
+// which spelling it was given.
+func TestWhoMayStartAndStop(t *testing.T) {
 	t.Parallel()
+	other := map[string]string{"start": "stop", "stop": "start"}
+	spell := map[string]map[string]string{
+		"start": {"id": CapStartFrames, "name": "StartFrameRecording"},
+		"stop":  {"id": CapStopFrames, "name": "StopFrameRecording"},
+	}
+	urls := map[string]string{"start": startURL, "stop": stopURL}
 	b := newBench(t)
-	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host"}]}}`)
-	for _, tc := range []struct {
-		grants            string
-		canStart, canStop bool
-	}{
-		{`[]`, false, false},
-		{`["start-frame-record-call"]`, true, false},
-		{`["StopFrameRecording"]`, false, true},
-		{`["StartFrameRecording","stop-frame-record-call"]`, true, true},
-	} {
-		b.server(http.StatusOK, "PUT", typesURL+"/default", `{"grants":{"user":`+tc.grants+`,"host":["StartFrameRecording"]}}`)
-		for url, can := range map[string]bool{startURL: tc.canStart, stopURL: tc.canStop} {
-			want := http.StatusForbidden
-			if can {
-				want = http.StatusOK
-			}
-			if a := b.do(b.user("bob", ""), "POST", url, nil); a.status != want {
-				t.Errorf("grants %s: %s answers %d, want %d: %s", tc.grants, url, a.status, want, a.raw)
-			}
-			if a := b.do(b.user("bob", "", "default:other"), "POST", url, nil); a.status != http.StatusForbidden {
-				t.Errorf("grants %s: a token for another call may %s: %d", tc.grants, url, a.status)
+	cases := 0
+	for does, spellings := range spell {
+		for spelling, permission := range spellings {
+			for _, who := range []string{"server", "role", "member role", "user grant", "revoked", "none"} {
+				cases++
+				name := who + ", " + does + " as " + spelling
+				callType := fmt.Sprintf("t%d", cases)
+				call := videoPrefix + "/call/" + callType + "/abc"
+				grants := `{}`
+				switch who {
+				case "role", "revoked":
+					grants = `{"watcher":["` + permission + `"]}`
+				case "member role":
+					grants = `{"lead":["` + permission + `"]}`
+				}
+				b.server(http.StatusCreated, "POST", typesURL, `{"name":"`+callType+`","grants":`+grants+`}`)
+				b.server(http.StatusCreated, "POST", call, `{"data":{"created_by_id":"alice","members":[{"user_id":"bob","role":"lead"}]}}`)
+				switch who {
+				case "user grant":
+					b.server(http.StatusOK, "POST", call+"/user_permissions", `{"user_id":"bob","grant_permissions":["`+permission+`"]}`)
+				case "revoked":
+					b.server(http.StatusOK, "POST", call+"/user_permissions", `{"user_id":"bob","revoke_permissions":["`+permission+`"]}`)
+				}
+				token, may := b.user("bob", "watcher"), who != "revoked" && who != "none"
+				own := "[]"
+				if may {
+					own = "[" + spell[does]["id"] + "]"
+				}
+				if who == "server" {
+					token, own = b.auth.ServerToken(), fmt.Sprint(capabilities)
+				}
+				a := b.want(http.StatusOK, b.do(token, "GET", call, nil))
+				if got := fmt.Sprint(a.body["own_capabilities"]); got != own {
+					t.Errorf("%s: own_capabilities %s, want %s", name, got, own)
+				}
+				for operation, want := range map[string]bool{does: may, other[does]: who == "server"} {
+					url := call + strings.TrimPrefix(urls[operation], callURL)
+					status := http.StatusForbidden
+					if want {
+						status = http.StatusOK
+					}
+					if a := b.do(token, "POST", url, nil); a.status != status {
+						t.Errorf("%s: %s answers %d, want %d: %s", name, operation, a.status, status, a.raw)
+					}
+				}
 			}
 		}
 	}
-	if a := b.do(b.user("hanna", ""), "POST", startURL, nil); a.status != http.StatusOK {
-		t.Errorf("the role as a member does not count: %s", a.raw)
+	if cases != 24 {
+		t.Errorf("%d cases, want 24", cases)
 	}
-	a := b.want(http.StatusOK, b.do(b.user("hanna", ""), "GET", callURL, nil))
-	if caps := fmt.Sprint(a.body["own_capabilities"]); caps != "[start-frame-record-call stop-frame-record-call]" {
-		t.Errorf("hanna's capabilities: %s", caps)
+}
+
+func TestATokenForAnotherCallMayNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
+	b.server(http.StatusOK, "POST", callURL+"/user_permissions", `{"user_id":"bob","grant_permissions":["StartFrameRecording"]}`)
+	b.want(http.StatusForbidden, b.do(b.user("bob", "", "default:other"), "POST", startURL, nil))
+	b.want(http.StatusOK, b.do(b.user("bob", "", "default:abc"), "POST", startURL, nil))
+	b.server(http.StatusOK, "POST", callURL+"/block", `{"user_id":"bob"}`)
+	b.want(http.StatusForbidden, b.do(b.user("bob", ""), "POST", startURL, nil))
+}
+
+func TestFrameRecordingStorage(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.insert(&db.ExternalStorageRow{Name: "mine", StorageType: "s3", Bucket: "b"}, &db.ExternalStorageRow{Name: "other", StorageType: "s3", Bucket: "b"})
+	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
+	storage := func(want string) {
+		t.Helper()
+		call, err := b.call(t.Context(), "default:abc")
+		if err != nil || call.FrameStorage != want {
+			t.Errorf("frames go to %q, want %q (%v)", call.FrameStorage, want, err)
+		}
 	}
+	a := b.server(http.StatusBadRequest, "POST", startURL, `{"recording_external_storage":"nope"}`)
+	if f := fmt.Sprint(a.body["exception_fields"]); !strings.Contains(f, "recording_external_storage") {
+		t.Errorf("exception_fields %s", f)
+	}
+	b.server(http.StatusOK, "POST", startURL, `{"recording_external_storage":"mine"}`)
+	storage("mine")
+	b.server(http.StatusOK, "POST", startURL, `{"recording_external_storage":"other"}`) // it runs
+	storage("mine")
+	b.server(http.StatusOK, "POST", stopURL, nil)
+	b.server(http.StatusOK, "POST", startURL, nil)
+	storage("")
 }

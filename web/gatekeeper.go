@@ -9,6 +9,7 @@ import (
 
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
+	"stillwatch/recording/permission"
 )
 
 // Refusal is why somebody may not enter a call.
@@ -27,11 +28,14 @@ type Gatekeeper struct {
 	DB *db.DB
 	// Now may be nil: then time.Now.
 	Now func() time.Time
+	// Recording is what holds for callers without recording permissions.
+	Recording permission.System
 }
 
 // Admit lets a user into the call type:id and makes the call from its type if
 // it does not exist. The error is a *Refusal when the user may not enter:
-// names that cannot be (400), a ban or block (403), an unknown call type (404).
+// names that cannot be (400), a ban or block, or a call that has ended (403), an
+// unknown call type or a call that was deleted (404).
 // That the token is good for the call is not looked at here.
 func (g Gatekeeper) Admit(ctx context.Context, callType, id, userID, role string) error {
 	if err := checkCall(callType, id); err != nil {
@@ -44,15 +48,28 @@ func (g Gatekeeper) Admit(ctx context.Context, callType, id, userID, role string
 	if err := refuseBanned(ctx, g.DB, g.now(), userID, cid); err != nil {
 		return err
 	}
-	known, err := g.DB.NewSelect().Model((*db.CallRow)(nil)).Where("cid = ?", cid).Exists(ctx)
-	if err != nil {
-		return fmt.Errorf("look for call %s: %w", cid, err)
+	if known, err := g.open(ctx, cid); err != nil || known {
+		return err
 	}
-	if known {
-		return nil
-	}
-	_, err = createCall(ctx, g.DB, g.now, newCall{callType: callType, id: id, createdBy: userRequest{ID: userID, Role: role}})
+	_, err := createCall(ctx, g.DB, g.now, newCall{callType: callType, id: id, createdBy: userRequest{ID: userID, Role: role}, recording: g.Recording})
 	return asRefusal(err)
+}
+
+// open tells whether the call exists, and refuses one that is over.
+func (g Gatekeeper) open(ctx context.Context, cid string) (known bool, err error) {
+	var call db.CallRow
+	err = g.DB.NewSelect().Model(&call).Column("ended_at", "deleted_at").Where("cid = ?", cid).Scan(ctx)
+	switch {
+	case db.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for call %s: %w", cid, err)
+	case !call.DeletedAt.IsZero():
+		return true, &Refusal{http.StatusNotFound, "the call was deleted"}
+	case !call.EndedAt.IsZero():
+		return true, &Refusal{http.StatusForbidden, "the call has ended"}
+	}
+	return true, nil
 }
 
 // Watch lets a user see a participant of the call type:id. Moderators and
@@ -63,9 +80,9 @@ func (g Gatekeeper) Watch(ctx context.Context, callType, id, userID, role string
 		return asRefusal(err)
 	}
 	cid := callType + ":" + id
-	known, err := g.DB.NewSelect().Model((*db.CallRow)(nil)).Where("cid = ?", cid).Exists(ctx)
+	known, err := g.open(ctx, cid)
 	if err != nil {
-		return fmt.Errorf("look for call %s: %w", cid, err)
+		return err
 	}
 	if !known {
 		return asRefusal(notFound("call", cid))

@@ -52,6 +52,9 @@ func (s *Server) require(need api.Access, next echo.HandlerFunc) echo.HandlerFun
 		if err != nil {
 			return err
 		}
+		if err := s.limits.admit(c, id); err != nil {
+			return err
+		}
 		if need == api.AccessModerate && !id.Moderates() {
 			return forbidden("this needs a server token or the role moderator or admin")
 		}

@@ -5,32 +5,61 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/uptrace/bun"
+
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 )
 
-// Capabilities: what the grants of a call type give to a role.
+// Capabilities: what the grants of a call type give to a role, and
+// user_permissions to a user.
 const (
-	CapStartFrames    = "start-frame-record-call"
-	CapStopFrames     = "stop-frame-record-call"
-	CapStartRecording = "start-record-call"
-	CapStopRecording  = "stop-record-call"
-	CapBlock          = "block-users"
-	CapKick           = "kick-user"
+	CapStartFrames       = "start-frame-record-call"
+	CapStopFrames        = "stop-frame-record-call"
+	CapStartRecording    = "start-record-call"
+	CapStopRecording     = "stop-record-call"
+	CapBlock             = "block-users"
+	CapKick              = "kick-user"
+	CapMute              = "mute-users"
+	CapEndCall           = "end-call"
+	CapUpdateCall        = "update-call"
+	CapUpdateMember      = "update-call-member"
+	CapUpdatePermissions = "update-call-permissions"
+	CapSendEvent         = "send-event"
 )
 
-var capabilities = []string{CapBlock, CapKick, CapStartFrames, CapStartRecording, CapStopFrames, CapStopRecording}
-
-// spellings are other names of capabilities that grants may use.
-var spellings = map[string]string{
-	"StartFrameRecording": CapStartFrames,
-	"StopFrameRecording":  CapStopFrames,
-	"StartRecording":      CapStartRecording,
-	"StopRecording":       CapStopRecording,
-	"BlockUser":           CapBlock,
-	"KickUser":            CapKick,
+// permissionTable says of every capability its other spelling, by which it may
+// be named as well, and what it lets one do; in the order of the ids.
+var permissionTable = []struct{ id, name, doc string }{
+	{CapBlock, "BlockUser", "Keep users out of the call, and let them in again."},
+	{CapEndCall, "EndCall", "End the call for everybody."},
+	{CapKick, "KickUser", "Close a user's connections to the call."},
+	{CapMute, "MuteUsers", "Stop forwarding tracks of users."},
+	{CapSendEvent, "SendEvent", "Send custom events of the call."},
+	{CapStartFrames, "StartFrameRecording", "Start to take stills of the call."},
+	{CapStartRecording, "StartRecording", "Start a full recording of the call."},
+	{CapStopFrames, "StopFrameRecording", "Stop to take stills of the call."},
+	{CapStopRecording, "StopRecording", "Stop a full recording of the call."},
+	{CapUpdateCall, "UpdateCall", "Change the call's custom data and its start."},
+	{CapUpdateMember, "UpdateCallMember", "Change who is a member of the call."},
+	{CapUpdatePermissions, "UpdateCallPermissions", "Give users permissions in the call that one has oneself, and take them away."},
 }
 
+var (
+	capabilities []string // sorted
+	spellings    = map[string]string{}
+)
+
+func init() {
+	for _, p := range permissionTable {
+		capabilities = append(capabilities, p.id)
+		spellings[p.id], spellings[p.name] = p.id, p.id
+	}
+	slices.Sort(capabilities)
+}
+
+// canonical is the capability of that name in either spelling, or the name
+// itself where we know none.
 func canonical(capability string) string {
 	if c, ok := spellings[capability]; ok {
 		return c
@@ -38,13 +67,19 @@ func canonical(capability string) string {
 	return capability
 }
 
+// RoleHost is the member's role for who leads a call.
+const RoleHost = "host"
+
 // DefaultGrants are those of a call type that was made without any.
 func DefaultGrants() map[string][]string {
 	return map[string][]string{
 		auth.RoleAdmin:     slices.Clone(capabilities),
-		auth.RoleModerator: {CapBlock, CapKick, CapStartFrames, CapStopFrames},
-		"host":             {CapKick, CapStartFrames, CapStopFrames},
-		auth.RoleUser:      {},
+		auth.RoleModerator: {CapBlock, CapEndCall, CapKick, CapMute, CapStartFrames, CapStopFrames},
+		RoleHost: {
+			CapEndCall, CapKick, CapMute, CapSendEvent, CapStartFrames, CapStopFrames,
+			CapUpdateCall, CapUpdateMember, CapUpdatePermissions,
+		},
+		auth.RoleUser: {},
 	}
 }
 
@@ -70,9 +105,15 @@ func checkGrants(grants map[string][]string) map[string]string {
 	return fields
 }
 
-// capabilitiesIn lists, sorted, what the caller may do in the call: what the
-// call type grants to the caller's role and to their role as a member.
+// capabilitiesIn lists, sorted, what the caller may do in the call.
 func (s *Server) capabilitiesIn(ctx context.Context, id auth.Identity, call db.CallRow) ([]string, error) {
+	return s.capabilitiesOf(ctx, s.cfg.DB, id, call)
+}
+
+// capabilitiesOf is what the call type grants to the user's role and to their
+// role as a member, and what the user was given in this call; less what was
+// taken from them there, which wins over every role.
+func (s *Server) capabilitiesOf(ctx context.Context, tx bun.IDB, id auth.Identity, call db.CallRow) ([]string, error) {
 	if id.Server {
 		return slices.Clone(capabilities), nil
 	}
@@ -80,32 +121,41 @@ func (s *Server) capabilitiesIn(ctx context.Context, id auth.Identity, call db.C
 		return []string{}, nil
 	}
 	var row db.CallTypeRow
-	err := s.cfg.DB.NewSelect().Model(&row).Where("name = ?", call.Type).Scan(ctx)
+	err := tx.NewSelect().Model(&row).Where("name = ?", call.Type).Scan(ctx)
 	if err != nil && !db.IsNotFound(err) {
 		return nil, fmt.Errorf("read grants of %s: %w", call.Type, err)
 	}
-	roles := []string{id.Role}
-	for _, m := range call.Members.V {
-		if m.UserID == id.UserID {
-			roles = append(roles, m.Role)
-		}
+	var own []db.CallGrantRow
+	if err := tx.NewSelect().Model(&own).Where("cid = ?", call.CID).Where("user_id = ?", id.UserID).Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read grants of %s in %s: %w", id.UserID, call.CID, err)
 	}
-	have := []string{}
-	for _, role := range roles {
+	have := map[string]bool{}
+	asMember, err := s.cfg.DB.MemberRole(ctx, call.CID, id.UserID)
+	if err != nil {
+		return nil, err
+	}
+	for _, role := range []string{id.Role, asMember} {
 		for _, c := range row.Grants.V[role] {
-			if c = canonical(c); slices.Contains(capabilities, c) {
-				have = append(have, c)
-			}
+			have[canonical(c)] = true
 		}
 	}
-	slices.Sort(have)
-	return slices.Compact(have), nil
+	for _, g := range own {
+		have[g.Capability] = bool(g.Granted)
+	}
+	out := []string{}
+	for _, c := range capabilities {
+		if have[c] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
 }
 
-// permit refuses a caller who lacks the capability in the call.
+// permit refuses a caller who is kept out of the call or lacks the capability
+// in it.
 func (s *Server) permit(ctx context.Context, id auth.Identity, call db.CallRow, capability string) error {
-	if !id.MayJoin(call.CID) {
-		return forbidden("the token is not good for the call %s", call.CID)
+	if err := s.mayEnter(ctx, id, call.CID); err != nil {
+		return err
 	}
 	have, err := s.capabilitiesIn(ctx, id, call)
 	if err != nil {

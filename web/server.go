@@ -33,6 +33,8 @@ type Server struct {
 	hub  *hub
 	http *http.Server
 
+	limits *limiter
+
 	mu       sync.Mutex
 	listener net.Listener
 	closed   bool
@@ -46,7 +48,7 @@ func New(cfg Config) *Server {
 	if cfg.DB == nil || cfg.Auth == nil || cfg.Actions == nil || cfg.Live == nil || cfg.Signer == nil {
 		panic("web: Config lacks DB, Auth, Actions, Live or Signer")
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(cfg)}
+	s := &Server{cfg: cfg, log: cfg.Log, hub: newHub(cfg), limits: newLimiter(cfg.RateLimit, cfg.Now)}
 	s.echo = s.routes()
 	s.http = &http.Server{
 		Handler:           s.echo,

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"stillwatch/recording/permission"
 )
 
 // Modes of a recording kind.
@@ -31,6 +33,7 @@ var (
 	movieQualities  = []string{"360p", "480p", "720p", "1080p", "1440p", "portrait-360x640", "portrait-480x854", "portrait-720x1280", "portrait-1080x1920", "portrait-1440x2560"}
 	splitTypes      = []string{"audio_only", "video_only", "audio_video", "screenshare_audio_only", "screenshare_video_only", "screenshare_audio_video"}
 	encryptionModes = []string{"available", "disabled", "auto-on"}
+	evidenceModes   = []string{string(permission.EvidenceDisabled), string(permission.EvidenceOnFlag)}
 )
 
 // object is a group of settings that is kept and returned and has no effect
@@ -57,6 +60,7 @@ type Settings struct {
 	Session             SessionSettings     `json:"session"`
 	Ingress             Switch              `json:"ingress"`
 	Encryption          Encryption          `json:"encryption"`
+	ModerationEvidence  ModerationEvidence  `json:"moderation_evidence"`
 }
 
 // FrameRecording says whether and how still frames are captured.
@@ -132,6 +136,13 @@ type Encryption struct {
 	Mode string `json:"mode"`
 }
 
+// ModerationEvidence says whether a flagged call is recorded as evidence,
+// whatever the recording permissions of its caller say.
+type ModerationEvidence struct {
+	// Mode is disabled or on-flag.
+	Mode string `json:"mode"`
+}
+
 // DefaultSettings are those of a call type that was made without any.
 func DefaultSettings() Settings {
 	return Settings{
@@ -145,6 +156,7 @@ func DefaultSettings() Settings {
 		FrameRecording:      FrameRecording{Mode: ModeAvailable, CaptureIntervalInSeconds: DefaultInterval, Quality: DefaultQuality},
 		Video:               Switch{Enabled: true},
 		Encryption:          Encryption{Mode: ModeDisabled},
+		ModerationEvidence:  ModerationEvidence{Mode: string(permission.EvidenceDisabled)},
 	}
 }
 
@@ -233,6 +245,7 @@ func (s Settings) check(prefix string) map[string]string {
 		oneOf("individual_recording.output_types", t, splitTypes)
 	}
 	oneOf("raw_recording.mode", s.RawRecording.Mode, modes)
+	oneOf("moderation_evidence.mode", s.ModerationEvidence.Mode, evidenceModes)
 	oneOf("encryption.mode", s.Encryption.Mode, encryptionModes)
 	atLeastZero("limits.max_participants", s.Limits.MaxParticipants)
 	atLeastZero("limits.max_duration_seconds", s.Limits.MaxDurationSeconds)

@@ -70,7 +70,7 @@ func (p *Program) startMedia(ctx context.Context) error {
 	if err := p.begin(ctx, "media transport", p.media); err != nil {
 		return err
 	}
-	door := web.Gatekeeper{DB: p.db}
+	door := web.Gatekeeper{DB: p.db, Recording: p.recordingSystem()}
 	keeper := ingest.GatekeeperFunc(func(ctx context.Context, r ingest.Request) error {
 		if r.Watch != "" {
 			if r.Server {

@@ -63,6 +63,8 @@ func TestCheckNamesTheSetting(t *testing.T) {
 	for env, key := range map[string]string{
 		"STILLWATCH_HTTP_LISTEN=8080":              "http.listen",
 		"STILLWATCH_HTTP_PUBLIC_URL=ftp://x":       "http.public_url",
+		"STILLWATCH_HTTP_RATE_LIMIT=-1":            "http.rate_limit",
+		"STILLWATCH_RECORDING_RECORD=both":         "recording.record",
 		"STILLWATCH_MEDIA_PUBLIC_IPS=host":         "media.public_ips",
 		"STILLWATCH_MEDIA_MAX_PEERS=0":             "media.max_peers",
 		"STILLWATCH_REDIS_URL=http://x":            "redis.url",

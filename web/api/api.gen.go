@@ -623,22 +623,7 @@ type AppealCreatedResponse struct {
 }
 
 // AppealItem defines model for AppealItem.
-type AppealItem struct {
-	AppealReason      string   `json:"appeal_reason"`
-	Attachments       []string `json:"attachments"`
-	CreatedAt         Time     `json:"created_at"`
-	DecisionReason    string   `json:"decision_reason,omitempty,omitzero"`
-	EntityID          string   `json:"entity_id"`
-	EntityType        string   `json:"entity_type"`
-	ID                string   `json:"id"`
-	ReviewQueueItemID string   `json:"review_queue_item_id,omitempty,omitzero"`
-	ReviewedBy        string   `json:"reviewed_by,omitempty,omitzero"`
-
-	// Status submitted, accepted, rejected
-	Status    string `json:"status"`
-	UpdatedAt Time   `json:"updated_at"`
-	User      User   `json:"user,omitempty,omitzero"`
-}
+type AppealItem = event.Appeal
 
 // AppealRequest defines model for AppealRequest.
 type AppealRequest struct {
@@ -821,7 +806,7 @@ type CallRequest struct {
 	// Record The caller's choice where their recording permission is `optional`.
 	Record bool `json:"record,omitempty,omitzero"`
 
-	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	SettingsOverride CallSettingsRequest `json:"settings_override,omitempty,omitzero"`
 	StartsAt         Time                `json:"starts_at,omitempty,omitzero"`
 	Team             string              `json:"team,omitempty,omitzero"`
@@ -843,7 +828,7 @@ type CallResponse struct {
 // CallSettings defines model for CallSettings.
 type CallSettings = json.RawMessage
 
-// CallSettingsRequest Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+// CallSettingsRequest Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 type CallSettingsRequest = json.RawMessage
 
 // CallState defines model for CallState.
@@ -989,7 +974,7 @@ type CreateCallTypeRequest struct {
 	Name                 Name                   `json:"name"`
 	NotificationSettings map[string]interface{} `json:"notification_settings,omitempty,omitzero"`
 
-	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	Settings CallSettingsRequest `json:"settings,omitempty,omitzero"`
 }
 
@@ -1548,13 +1533,17 @@ type ImageRule struct {
 
 // KeyframeRuleParams defines model for KeyframeRuleParams.
 type KeyframeRuleParams struct {
-	HarmLabels    []string `json:"harm_labels,omitempty,omitzero"`
-	MinConfidence float32  `json:"min_confidence,omitempty,omitzero"`
+	HarmLabels []string `json:"harm_labels,omitempty,omitzero"`
 
-	// Threshold How many stills within the window; never one alone.
+	// MinConfidence Absent or 0: the condition's confidence, else 0.85.
+	MinConfidence float32 `json:"min_confidence,omitempty,omitzero"`
+
+	// Threshold How many stills within the window, never one alone; absent: 2.
 	Threshold int `json:"threshold,omitempty,omitzero"`
 
-	// TimeWindow Example: 30s
+	// TimeWindow 1s to 1h; absent: 60s.
+	//
+	// Example: 30s
 	TimeWindow string `json:"time_window,omitempty,omitzero"`
 }
 
@@ -1641,6 +1630,9 @@ type ModerationConfigResponse struct {
 	//
 	// Example: 3.21ms
 	Duration Duration `json:"duration"`
+
+	// Warnings Labels that no loaded model has. They are taken all the same: verdicts that you push may have them.
+	Warnings []string `json:"warnings"`
 }
 
 // ModerationConfigsResponse defines model for ModerationConfigsResponse.
@@ -1723,6 +1715,9 @@ type ModerationRuleResponse struct {
 	// Example: 3.21ms
 	Duration Duration           `json:"duration"`
 	Rule     ModerationRuleBody `json:"rule"`
+
+	// Warnings Labels that no loaded model has. They are taken all the same: verdicts that you push may have them.
+	Warnings []string `json:"warnings"`
 }
 
 // ModerationRulesResponse defines model for ModerationRulesResponse.
@@ -1953,7 +1948,7 @@ type QueueBody struct {
 
 // QueueRequest defines model for QueueRequest.
 type QueueRequest struct {
-	Description string `json:"description,omitempty,omitzero"`
+	Description *string `json:"description,omitempty"`
 
 	// Filters `{field: value}` or `{field: {$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $contains, $autocomplete, $q}}`, joined by `$and`, `$or`, `$nor`. At most 8 deep and 100 conditions.
 	Filters Filter      `json:"filters,omitempty,omitzero"`
@@ -2164,7 +2159,7 @@ type SubmitActionRequest struct {
 
 // SubmitActionResponse defines model for SubmitActionResponse.
 type SubmitActionResponse struct {
-	AppealItem *AppealItem `json:"appeal_item,omitempty"`
+	AppealItem *event.Appeal `json:"appeal_item,omitempty,omitzero"`
 
 	// Duration How long the request took.
 	//
@@ -2268,9 +2263,11 @@ type UpdateCallRequest struct {
 	// Custom Data of your own, at most 64 KiB as JSON.
 	Custom Custom `json:"custom,omitempty,omitzero"`
 
-	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	SettingsOverride CallSettingsRequest `json:"settings_override,omitempty,omitzero"`
-	StartsAt         *time.Time          `json:"starts_at,omitempty"`
+
+	// StartsAt Null takes it away.
+	StartsAt json.RawMessage `json:"starts_at,omitempty,omitzero"`
 }
 
 // UpdateCallTypeRequest defines model for UpdateCallTypeRequest.
@@ -2279,7 +2276,7 @@ type UpdateCallTypeRequest struct {
 	Grants               Grants                 `json:"grants,omitempty,omitzero"`
 	NotificationSettings map[string]interface{} `json:"notification_settings,omitempty,omitzero"`
 
-	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	Settings CallSettingsRequest `json:"settings,omitempty,omitzero"`
 }
 
@@ -2578,6 +2575,11 @@ type DeleteCallTypeParams struct {
 type UpdateCallTypeParams struct {
 	// IfMatch The ETag of the state that the change is based on; 412 when it has changed since.
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// GetRecordingPermissionsParams defines parameters for GetRecordingPermissions.
+type GetRecordingPermissionsParams struct {
+	UserID UserID `form:"user_id,omitempty" json:"user_id,omitempty,omitzero"`
 }
 
 // UpdateRecordingPermissionsParams defines parameters for UpdateRecordingPermissions.
@@ -3036,9 +3038,9 @@ type ServerInterface interface {
 	// UpdateCallType Change what the request names, keep the rest
 	// (PUT /api/v2/video/calltypes/{name})
 	UpdateCallType(ctx echo.Context, name Name, params UpdateCallTypeParams) error
-	// GetRecordingPermissions Read one's own recording permissions
+	// GetRecordingPermissions Read one's own recording permissions; a server token names the user by `user_id`
 	// (GET /permissions)
-	GetRecordingPermissions(ctx echo.Context) error
+	GetRecordingPermissions(ctx echo.Context, params GetRecordingPermissionsParams) error
 	// UpdateRecordingPermissions Change one of the two fields of one's own recording permissions
 	// (PATCH /permissions)
 	UpdateRecordingPermissions(ctx echo.Context, params UpdateRecordingPermissionsParams) error
@@ -4852,8 +4854,17 @@ func (w *ServerInterfaceWrapper) UpdateCallType(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) GetRecordingPermissions(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetRecordingPermissionsParams
+	// ------------- Optional query parameter "user_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_id", ctx.QueryParams(), &params.UserID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetRecordingPermissions(ctx)
+	err = w.Handler.GetRecordingPermissions(ctx, params)
 	return err
 }
 
@@ -8593,6 +8604,7 @@ func (response UpdateCallTypedefaultJSONResponse) VisitUpdateCallTypeResponse(w 
 }
 
 type GetRecordingPermissionsRequestObject struct {
+	Params GetRecordingPermissionsParams
 }
 
 type GetRecordingPermissionsResponseObject interface {
@@ -9095,7 +9107,7 @@ type StrictServerInterface interface {
 	// UpdateCallType Change what the request names, keep the rest
 	// (PUT /api/v2/video/calltypes/{name})
 	UpdateCallType(ctx context.Context, request UpdateCallTypeRequestObject) (UpdateCallTypeResponseObject, error)
-	// GetRecordingPermissions Read one's own recording permissions
+	// GetRecordingPermissions Read one's own recording permissions; a server token names the user by `user_id`
 	// (GET /permissions)
 	GetRecordingPermissions(ctx context.Context, request GetRecordingPermissionsRequestObject) (GetRecordingPermissionsResponseObject, error)
 	// UpdateRecordingPermissions Change one of the two fields of one's own recording permissions
@@ -12756,8 +12768,10 @@ func (sh *strictHandler) UpdateCallType(ctx echo.Context, name Name, params Upda
 }
 
 // GetRecordingPermissions operation middleware
-func (sh *strictHandler) GetRecordingPermissions(ctx echo.Context) error {
+func (sh *strictHandler) GetRecordingPermissions(ctx echo.Context, params GetRecordingPermissionsParams) error {
 	var request GetRecordingPermissionsRequestObject
+
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetRecordingPermissions(ctx.Request().Context(), request.(GetRecordingPermissionsRequestObject))

@@ -244,7 +244,12 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop forwarding tracks of users */
+        /**
+         * Stop forwarding tracks of users
+         * @description What the users publish now, of the kinds that are true, is neither forwarded nor looked at any more. Who publishes a
+         *     new track is heard and seen again; only a mute of the policy, which has a duration, holds for tracks to come.
+         *     `mute_all_users` is everybody who is in the call, but for who asks.
+         */
         post: operations["muteUsers"];
         delete?: never;
         options?: never;
@@ -264,7 +269,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Grant permissions to a user in this call, or revoke them */
+        /**
+         * Grant permissions to a user in this call, or revoke them
+         * @description What is revoked is taken from the user whatever their roles give. The last word counts; within one request, to revoke wins.
+         */
         post: operations["updateUserPermissions"];
         delete?: never;
         options?: never;
@@ -352,7 +360,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop a full recording */
+        /**
+         * Stop a full recording
+         * @description There is none in this version, so that it changes nothing. 403 where the caller's profile makes it mandatory.
+         */
         post: operations["stopRecording"];
         delete?: never;
         options?: never;
@@ -1222,7 +1233,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read one's own recording permissions
+         * Read one's own recording permissions; a server token names the user by `user_id`
          * @description 404 when there are none, as at the beginning.
          */
         get: operations["getRecordingPermissions"];
@@ -1623,7 +1634,7 @@ export interface components {
             /** @enum {string} */
             quality: "360p" | "420p" | "480p" | "720p" | "1080p" | "1440p";
         };
-        /** @description Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`. Groups and fields that are not named are kept. `frame_recording` needs its `mode`. */
+        /** @description Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`. */
         CallSettingsRequest: {
             [key: string]: unknown;
         } | null;
@@ -1683,7 +1694,10 @@ export interface components {
         UpdateCallRequest: {
             custom?: components["schemas"]["Custom"];
             settings_override?: components["schemas"]["CallSettingsRequest"];
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description Null takes it away.
+             */
             starts_at?: string | null;
         };
         CallState: {
@@ -2221,10 +2235,14 @@ export interface components {
         };
         KeyframeRuleParams: {
             harm_labels?: string[];
-            /** @description How many stills within the window; never one alone. */
+            /** @description How many stills within the window, never one alone; absent: 2. */
             threshold?: number;
-            /** @example 30s */
+            /**
+             * @description 1s to 1h; absent: 60s.
+             * @example 30s
+             */
             time_window?: string;
+            /** @description Absent or 0: the condition's confidence, else 0.85. */
             min_confidence?: number;
         };
         CallTypeRuleParams: {
@@ -2280,6 +2298,8 @@ export interface components {
         };
         ModerationRuleResponse: {
             rule: components["schemas"]["ModerationRuleBody"];
+            /** @description Labels that no loaded model has. They are taken all the same: verdicts that you push may have them. */
+            warnings: string[];
             duration: components["schemas"]["Duration"];
         };
         ModerationRulesResponse: {
@@ -2318,6 +2338,8 @@ export interface components {
         };
         ModerationConfigResponse: {
             config: components["schemas"]["ModerationConfigBody"];
+            /** @description Labels that no loaded model has. They are taken all the same: verdicts that you push may have them. */
+            warnings: string[];
             duration: components["schemas"]["Duration"];
         };
         ModerationConfigsResponse: {
@@ -4871,7 +4893,9 @@ export interface operations {
     };
     getRecordingPermissions: {
         parameters: {
-            query?: never;
+            query?: {
+                user_id?: components["schemas"]["UserID"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
