@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,31 @@ func TestAppHooksKeepTheirIDs(t *testing.T) {
 	}
 }
 
+func TestAppUpdatesBasedOnAnOlderStateAreRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	patch := func(want int, tag, body string) string {
+		t.Helper()
+		r := httptest.NewRequest("PATCH", appURL+"?api_key=key", strings.NewReader(body))
+		r.Header.Set("Authorization", b.auth.ServerToken())
+		r.Header.Set("If-Match", tag)
+		return b.want(want, b.send(r)).header.Get("ETag")
+	}
+	first := b.server(http.StatusOK, "GET", appURL, nil).header.Get("ETag")
+	second := patch(http.StatusOK, first, `{"enable_hook_payload_compression":true}`)
+	if first == second || second != b.server(http.StatusOK, "GET", appURL, nil).header.Get("ETag") {
+		t.Errorf("tags %s, %s", first, second)
+	}
+	patch(http.StatusPreconditionFailed, first, `{"webhook_url":"https://example.com/late"}`)
+	third := patch(http.StatusOK, second, `{"event_hooks":[{"hook_type":"sqs","sqs_queue_url":"https://q.example/1/q","sqs_key":"k","sqs_secret":"one"}]}`)
+	id := b.hooks()[0]["id"].(string)
+	patch(http.StatusOK, third, `{"event_hooks":[{"id":"`+id+`","hook_type":"sqs","sqs_queue_url":"https://q.example/1/q","sqs_key":"k","sqs_secret":"two"}]}`)
+	patch(http.StatusPreconditionFailed, third, `{"event_hooks":[]}`) // another secret is another state
+	if len(b.hooks()) != 1 {
+		t.Error("an edit of an older state was taken")
+	}
+}
+
 func TestAppRefuses(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *Config) {
@@ -247,6 +273,9 @@ func TestAppRefuses(t *testing.T) {
 		`{"hook_type":"amqp","amqp_url":"amqp://x"}`:                                                                         "amqp_exchange",
 		`{"hook_type":"redis","redis_url":"redis://10.0.0.1:1","redis_stream":"s"}`:                                          "redis_url",
 		`{"hook_type":"redis"}`: "redis_stream",
+		`{"hook_type":"redis","redis_stream":"stillwatch:public"}`:                                "redis_stream",
+		`{"hook_type":"amqp","amqp_url":"amqps://x/?cacertfile=/etc/passwd","amqp_exchange":"e"}`: "amqp_url",
+		`{"hook_type":"redis","redis_url":"rediss://x?skip_verify=true","redis_stream":"s"}`:      "redis_url",
 	} {
 		a := b.server(http.StatusBadRequest, "PATCH", appURL, `{"event_hooks":[`+hook+`]}`)
 		if fields := a.body["exception_fields"].(map[string]any); fields["event_hooks[0]."+field] == nil {

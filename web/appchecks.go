@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"stillwatch/internal/bus"
 	"stillwatch/web/api"
 )
 
@@ -72,6 +73,7 @@ func (e *hookEdit) check(path string, h api.EventHook) {
 		bad(h.AMQPExchange != "" || h.AMQPProcessedQueue != "" || h.AMQPFailureQueue != "", "amqp_exchange", "or a queue is required")
 	case hookRedis:
 		bad(h.RedisStream != "", "redis_stream", "is required")
+		bad(h.RedisURL != "" || !strings.HasPrefix(h.RedisStream, bus.DefaultPrefix), "redis_stream", "must not begin with "+bus.DefaultPrefix+" in the program's own Redis")
 		if h.RedisURL != "" {
 			e.checkURL(path+".redis_url", h.RedisURL, "redis", "rediss")
 		}
@@ -91,14 +93,23 @@ func (e *hookEdit) checkURL(field, raw string, schemes ...string) {
 		e.fields[field] = "must be a URL with " + strings.Join(schemes, " or ")
 		return
 	}
+	port, other := ports[u.Scheme]
+	if other && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "") {
+		e.fields[field] = "must have no settings behind its path" // some name files of this machine
+		return
+	}
 	if e.s.cfg.CheckURL == nil {
 		return
 	}
-	if port, other := ports[u.Scheme]; other {
+	if other {
 		if u.Port() != "" {
 			port = u.Port()
 		}
-		raw = "https://" + joinHost(u.Hostname(), port)
+		scheme := "http"
+		if u.Scheme == "amqps" || u.Scheme == "rediss" {
+			scheme = "https"
+		}
+		raw = scheme + "://" + joinHost(u.Hostname(), port)
 	}
 	if err := e.s.cfg.CheckURL(raw); err != nil {
 		e.fields[field] = "must be an address that may be reached: " + err.Error()

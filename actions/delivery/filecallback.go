@@ -80,6 +80,16 @@ type fileItem struct {
 	MediaInfo string `json:"outMediainfo"`
 }
 
+// EncodeFileCallback is the Encoder of StyleFileCallback. What is no event
+// about a file is not for such a hook.
+func EncodeFileCallback(_ Hook, m Message) (body []byte, wanted bool, err error) {
+	if !FileCallbackWants(m.Type) {
+		return nil, false, nil
+	}
+	body, err = FileCallback(m.Type, m.Body)
+	return body, true, err
+}
+
 // FileCallback makes the body of a file callback out of an event's body.
 // Events that FileCallbackWants does not want are an error.
 func FileCallback(typ string, body []byte) ([]byte, error) {

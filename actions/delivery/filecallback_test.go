@@ -149,3 +149,14 @@ func TestOtherEventsHaveNoFileCallback(t *testing.T) {
 		t.Error("a body that is no object makes a callback")
 	}
 }
+
+func TestTheEncoderLeavesOtherEventsOut(t *testing.T) {
+	t.Parallel()
+	if _, wanted, err := EncodeFileCallback(Hook{}, Message{Type: event.UserBanned, Body: []byte(`{}`)}); wanted || err != nil {
+		t.Errorf("a ban: wanted %v, %v", wanted, err)
+	}
+	body, wanted, err := EncodeFileCallback(Hook{}, Message{Type: event.CallRecordingFailed, Body: []byte(`{"egress_id":"e1"}`)})
+	if !wanted || err != nil || !bytes.Contains(body, []byte(`"taskid":"e1","status":4`)) {
+		t.Errorf("a failed recording: wanted %v, %v: %s", wanted, err, body)
+	}
+}

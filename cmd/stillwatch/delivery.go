@@ -4,22 +4,43 @@ import (
 	"context"
 	"net/url"
 
+	"stillwatch/actions/amqp"
+	"stillwatch/actions/awsqueue"
 	"stillwatch/actions/delivery"
+	"stillwatch/actions/peer"
+	"stillwatch/actions/redisstream"
+	"stillwatch/actions/sns"
+	"stillwatch/actions/sqs"
 	"stillwatch/actions/webhook"
 )
 
 // startDelivery starts what brings public events to hooks, one transport for
 // each type of hook.
 func (p *Program) startDelivery(ctx context.Context) error {
+	out := peer.Out{TLS: p.guard, Plain: p.plain}
+	queues := awsqueue.Client{HTTP: out}
 	p.hooks = delivery.New(delivery.Config{
 		DB: p.db, Bus: p.bus, Seal: p.seal,
+		Encoders: map[string]delivery.Encoder{delivery.StyleFileCallback: delivery.EncodeFileCallback},
 		Transports: map[string]delivery.Transport{
 			webhook.HookType: webhook.New(webhook.Config{
 				Client: p.guard, Plain: p.plain, APIKey: p.cred.APIKey, APISecret: p.cred.APISecret,
 			}),
+			sqs.HookType:         sqs.New(queues),
+			sns.HookType:         sns.New(queues),
+			amqp.HookType:        amqp.New(out),
+			redisstream.HookType: redisstream.New(redisstream.Config{Own: p.redisURL(), Out: out}),
 		},
 	})
 	return p.begin(ctx, "delivery", p.hooks)
+}
+
+// redisURL is the address of the program's own Redis.
+func (p *Program) redisURL() string {
+	if p.redis != nil {
+		return p.redis.URL()
+	}
+	return p.cfg.Redis.URL
 }
 
 // checkHookURL refuses webhook addresses that would never be reached, as far

@@ -61,8 +61,9 @@ var mayUse = map[string]map[string]string{
 		"NewRequest":            "the same",
 		"NewRequestWithContext": "the same",
 	},
-	"actions/webhook": {"NewRequestWithContext": "sent by the netguard client of Config.Client"},
-	"actions/amqp": {"DialConfig": "connects by its Config.Dial, which is netguard's"},
+	"actions/webhook":     {"NewRequestWithContext": "sent by the netguard client of Config.Client"},
+	"actions/amqp":        {"DialConfig": "connects by its Config.Dial, which is netguard's"},
+	"actions/redisstream": {"NewClient": "our own Redis; others by netguard, in its Dialer"},
 	"actions/awsqueue": {
 		"LoadDefaultConfig": "the machine's role; requests to queues go through netguard",
 	},
