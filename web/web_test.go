@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"stillwatch/actions"
+	"stillwatch/actions/delivery"
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
@@ -58,6 +59,7 @@ func newBench(t *testing.T, changes ...func(*Config)) *bench {
 	registry := prometheus.NewRegistry()
 	cfg := Config{
 		Listen: "127.0.0.1:0", DB: d, Auth: b.auth, Actions: b.actions, Live: b.live, Signer: fakeSigner{}, Seal: testSeal(t),
+		Hooks: delivery.New(delivery.Config{DB: d, Bus: noBus{}, Seal: testSeal(t), Now: b.now.Now}), // sends nothing: it has no transport
 		Gatherer: registry, Registerer: registry, Now: b.now.Now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
