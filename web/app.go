@@ -27,6 +27,7 @@ func (s *Server) GetApp(ctx context.Context, _ api.GetAppRequestObject) (api.Get
 	if err != nil {
 		return nil, err
 	}
+	sendETag(ctx, state.etag())
 	return api.GetApp200JSONResponse{App: body}, nil
 }
 
@@ -44,6 +45,29 @@ func readApp(ctx context.Context, tx bun.IDB) (st appState, err error) {
 		return st, fmt.Errorf("read hooks: %w", err)
 	}
 	return st, nil
+}
+
+// etag tells two states apart. Of the hooks it takes what the API sets: what
+// is known of their deliveries changes all the time.
+func (st appState) etag() string {
+	at, content := st.settings.UpdatedAt.Time, []any{st.settings.HookCompression}
+	for _, h := range st.hooks {
+		if h.UpdatedAt.After(at) {
+			at = h.UpdatedAt.Time
+		}
+		content = append(content, h.ID, h.HookType, h.Enabled, h.WebhookURL, h.TimeoutMS, h.EventTypes.V, h.Settings.V)
+	}
+	return etag(at, content)
+}
+
+// lockApp makes updates of the settings wait for one another.
+func lockApp(ctx context.Context, tx bun.Tx) error {
+	row := db.AppSettingsRow{ID: 1}
+	_, err := tx.NewInsert().Model(&row).On("CONFLICT (id) DO UPDATE").Set("updated_at = app.updated_at").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("lock settings: %w", err)
+	}
+	return nil
 }
 
 func (st appState) body() (api.App, error) {
@@ -69,9 +93,16 @@ func (s *Server) UpdateApp(ctx context.Context, req api.UpdateAppRequestObject) 
 	if req.Body != nil {
 		in = *req.Body
 	}
+	var tag string
 	err := s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := lockApp(ctx, tx); err != nil {
+			return err
+		}
 		st, err := readApp(ctx, tx)
 		if err != nil {
+			return err
+		}
+		if err := ifMatch(req.Params.IfMatch, st.etag()); err != nil {
 			return err
 		}
 		edit := hookEdit{s: s, old: st.hooks, fields: map[string]string{}}
@@ -87,11 +118,16 @@ func (s *Server) UpdateApp(ctx context.Context, req api.UpdateAppRequestObject) 
 				return err
 			}
 		}
+		if st, err = readApp(ctx, tx); err != nil {
+			return err
+		}
+		tag = st.etag()
 		return s.auditAs(request(ctx), ctx, tx, "app.update", "app", appDetail(in, rows))
 	})
 	if err != nil {
 		return nil, err
 	}
+	sendETag(ctx, tag)
 	return api.UpdateApp200JSONResponse{}, nil
 }
 
