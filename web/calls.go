@@ -2,137 +2,67 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
-
-	"github.com/labstack/echo/v4"
-	"github.com/uptrace/bun"
 
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/web/api"
 )
 
-// maxMembers bounds a call's members, which are kept in one row.
-const maxMembers = 500
+// membersInList bounds the members that a list shows of each call.
+const membersInList = 25
 
-type callRequest struct {
-	Data struct {
-		CreatedByID      string          `json:"created_by_id"`
-		CreatedBy        *userRequest    `json:"created_by"`
-		Custom           map[string]any  `json:"custom"`
-		Members          []memberRequest `json:"members"`
-		SettingsOverride json.RawMessage `json:"settings_override"`
-	} `json:"data"`
-	MembersLimit int `json:"members_limit"`
-}
-
-type memberRequest struct {
-	UserID string         `json:"user_id"`
-	Role   string         `json:"role"`
-	Custom map[string]any `json:"custom"`
-}
-
-// newCall is a call that is to be made unless it exists.
-type newCall struct {
-	callType, id string
-	createdBy    userRequest
-	custom       map[string]any
-	members      []memberRequest
-	override     json.RawMessage
-}
-
-func (s *Server) getOrCreateCall(c echo.Context) error {
-	callType, id, err := callPath(c)
-	if err != nil {
-		return err
+// GetOrCreateCall answers with the call and makes it first if there is none.
+// A call that has ended is answered as it is; one that was deleted is not
+// made anew.
+func (s *Server) GetOrCreateCall(ctx context.Context, req api.GetOrCreateCallRequestObject) (api.GetOrCreateCallResponseObject, error) {
+	in, who, cid := orZero(req.Body), callerOf(ctx), req.Type+":"+req.ID
+	if err := s.mayEnter(ctx, who, cid); err != nil {
+		return nil, err
 	}
-	var req callRequest
-	if err := decode(c, &req); err != nil {
-		return err
-	}
-	ctx, cid := c.Request().Context(), callType+":"+id
-	if err := s.mayEnter(ctx, caller(c), cid); err != nil {
-		return err
-	}
+	row, err := s.call(ctx, cid)
 	created := false
-	if _, err := s.call(ctx, cid); db.IsNotFound(err) {
-		n, err := newCallFrom(c, callType, id, req)
+	if db.IsNotFound(err) {
+		n, err := newCallFrom(who, req.Type, req.ID, in.Data)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if created, err = s.createCall(ctx, n); err != nil {
-			return err
+			return nil, err
+		}
+		row, err = s.existingCall(ctx, req.Type, req.ID)
+		if err != nil {
+			return nil, err
 		}
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	status := http.StatusOK
+	state, err := s.callState(ctx, row, in.MembersLimit)
+	if err != nil {
+		return nil, err
+	}
+	sendETag(ctx, callETag(row))
+	answer := api.GetOrCreateCallResponse{
+		Call: state.Call, Members: state.Members, OwnCapabilities: state.OwnCapabilities, Created: created,
+	}
 	if created {
-		status = http.StatusCreated
+		return api.GetOrCreateCall201JSONResponse(answer), nil
 	}
-	return s.answerCall(c, cid, status, reply{"created": created}, req.MembersLimit)
+	return api.GetOrCreateCall200JSONResponse(answer), nil
 }
 
-// newCallFrom checks what only the making of a call needs.
-func newCallFrom(c echo.Context, callType, id string, req callRequest) (newCall, error) {
-	n := newCall{callType: callType, id: id, custom: req.Data.Custom, members: req.Data.Members, override: req.Data.SettingsOverride}
-	who := caller(c)
-	switch {
-	case !who.Server:
-		// A user who could choose the settings could switch off being watched.
-		if len(n.override) > 0 && string(n.override) != "null" && !who.Administers() {
-			return n, forbidden("settings_override needs a server token or the role admin")
-		}
-		// And one who could choose roles could take every permission.
-		ranked := slices.ContainsFunc(n.members, func(m memberRequest) bool { return m.Role != "" && m.Role != auth.RoleUser })
-		if ranked && !who.Administers() {
-			return n, forbidden("data.members[].role needs a server token or the role admin")
-		}
-		n.createdBy = userRequest{ID: who.UserID, Role: who.Role}
-	case req.Data.CreatedBy != nil:
-		n.createdBy = *req.Data.CreatedBy
-	case req.Data.CreatedByID != "":
-		n.createdBy.ID = req.Data.CreatedByID
-	default:
-		n.createdBy.ID = who.UserID
+// GetCall answers with a call to those who may enter it.
+func (s *Server) GetCall(ctx context.Context, req api.GetCallRequestObject) (api.GetCallResponseObject, error) {
+	if err := s.mayEnter(ctx, callerOf(ctx), req.Type+":"+req.ID); err != nil {
+		return nil, err
 	}
-	fields := map[string]string{}
-	if n.createdBy.ID == "" {
-		fields["data.created_by_id"] = "is required with a server token"
-	} else if !validUser(n.createdBy.ID) {
-		fields["data.created_by_id"] = wantUser
-	}
-	if len(n.members) > maxMembers {
-		fields["data.members"] = fmt.Sprintf("must be at most %d", maxMembers)
-	}
-	for i, m := range n.members {
-		if !validUser(m.UserID) {
-			fields[fmt.Sprintf("data.members[%d].user_id", i)] = wantUser
-		}
-	}
-	if len(fields) > 0 {
-		return n, badFields(fields)
-	}
-	return n, nil
-}
-
-func (s *Server) getCall(c echo.Context) error {
-	callType, id, err := callPath(c)
+	row, err := s.existingCall(ctx, req.Type, req.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	limit, err := queryLimit(c, "members_limit")
-	if err != nil {
-		return err
-	}
-	cid := callType + ":" + id
-	if err := s.mayEnter(c.Request().Context(), caller(c), cid); err != nil {
-		return err
-	}
-	return s.answerCall(c, cid, http.StatusOK, reply{}, limit)
+	answer, err := s.callAnswer(ctx, row, req.Params.MembersLimit)
+	return api.GetCall200JSONResponse(answer), err
 }
 
 // mayEnter refuses a user whose token is for other calls, or who is banned.
@@ -146,154 +76,104 @@ func (s *Server) mayEnter(ctx context.Context, id auth.Identity, cid string) err
 	return refuseBanned(ctx, s.cfg.DB, s.cfg.Now(), id.UserID, cid)
 }
 
-// call reads a call; db.IsNotFound tells that there is none.
+// call reads a call; db.IsNotFound tells that there is none, or that it was
+// deleted.
 func (s *Server) call(ctx context.Context, cid string) (db.CallRow, error) {
 	var row db.CallRow
-	err := s.cfg.DB.NewSelect().Model(&row).Where("cid = ?", cid).Scan(ctx)
+	err := s.cfg.DB.NewSelect().Model(&row).Where("cid = ?", cid).Where("deleted_at = 0").Scan(ctx)
 	return row, err
 }
 
-// existingCall reads the call of the route's {type} and {id}.
-func (s *Server) existingCall(c echo.Context) (db.CallRow, error) {
-	callType, id, err := callPath(c)
-	if err != nil {
-		return db.CallRow{}, err
-	}
+// existingCall reads a call that must be there.
+func (s *Server) existingCall(ctx context.Context, callType, id string) (db.CallRow, error) {
 	cid := callType + ":" + id
-	row, err := s.call(c.Request().Context(), cid)
+	row, err := s.call(ctx, cid)
 	if db.IsNotFound(err) {
 		return row, notFound("call", cid)
 	}
-	return row, err
+	if err != nil {
+		return row, fmt.Errorf("read call %s: %w", cid, err)
+	}
+	return row, nil
 }
 
-// answerCall writes the call with its members and the caller's capabilities.
-func (s *Server) answerCall(c echo.Context, cid string, status int, r reply, membersLimit int) error {
-	ctx := c.Request().Context()
-	row, err := s.call(ctx, cid)
-	if db.IsNotFound(err) {
-		return notFound("call", cid)
+// refuseEnded refuses to begin anything in a call that is over.
+func refuseEnded(call db.CallRow) error {
+	if call.EndedAt.IsZero() {
+		return nil
 	}
-	if err != nil {
-		return err
-	}
-	body, err := s.cfg.DB.CallBody(ctx, cid)
-	if err != nil {
-		return err
-	}
-	have, err := s.capabilitiesIn(ctx, caller(c), row)
-	if err != nil {
-		return err
-	}
-	members, err := s.memberBodies(ctx, row, membersLimit)
-	if err != nil {
-		return err
-	}
-	r["call"], r["members"], r["own_capabilities"] = body, members, have
-	return s.answer(c, status, r)
+	return badInput("the call %s has ended", call.CID)
 }
 
-type memberBody struct {
-	db.Member
-	User   event.User     `json:"user"`
-	Custom map[string]any `json:"custom"`
+// callETag is the entity tag of what can be edited of a call.
+func callETag(row db.CallRow) string {
+	return etag(row.UpdatedAt.Time, []any{row.CID, row.Team, row.Custom.V, row.Settings.V, row.StartsAt.Time, row.EndedAt.Time})
 }
 
-func (s *Server) memberBodies(ctx context.Context, call db.CallRow, limit int) ([]memberBody, error) {
-	members := call.Members.V
-	if limit <= 0 || limit > maxLimit {
-		limit = maxLimit
+// callAnswer is the answer about one call, with its ETag in the header.
+func (s *Server) callAnswer(ctx context.Context, row db.CallRow, membersLimit int) (api.CallResponse, error) {
+	state, err := s.callState(ctx, row, membersLimit)
+	if err != nil {
+		return api.CallResponse{}, err
 	}
-	members = members[:min(limit, len(members))]
-	var ids []string
-	for _, m := range members {
-		ids = append(ids, m.UserID)
+	sendETag(ctx, callETag(row))
+	return api.CallResponse{Call: state.Call, Members: state.Members, OwnCapabilities: state.OwnCapabilities}, nil
+}
+
+func (s *Server) callState(ctx context.Context, row db.CallRow, membersLimit int) (api.CallState, error) {
+	if membersLimit <= 0 || membersLimit > maxLimit {
+		membersLimit = maxLimit
 	}
-	users, err := s.cfg.DB.UsersIn(ctx, call.CID, ids...)
+	states, err := s.callStates(ctx, []db.CallRow{row}, membersLimit)
+	if err != nil {
+		return api.CallState{}, err
+	}
+	return states[0], nil
+}
+
+// callStates shows calls with their members and what the caller may do in
+// each.
+func (s *Server) callStates(ctx context.Context, rows []db.CallRow, membersLimit int) ([]api.CallState, error) {
+	bodies, err := s.cfg.DB.CallBodies(ctx, rows...)
 	if err != nil {
 		return nil, err
 	}
-	out := []memberBody{}
-	for _, m := range members {
-		b := memberBody{Member: m, User: users[m.UserID], Custom: m.Custom}
-		if b.Custom == nil {
-			b.Custom = map[string]any{}
+	cids := make([]string, len(rows))
+	for i, row := range rows {
+		cids[i] = row.CID
+	}
+	members, err := s.cfg.DB.MembersOf(ctx, membersLimit, cids...)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string][]string{}
+	for cid, list := range members {
+		for _, m := range list {
+			ids[cid] = append(ids[cid], m.UserID)
 		}
-		out = append(out, b)
+	}
+	users, err := s.cfg.DB.UsersInCalls(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.CallState, len(rows))
+	for i, row := range rows {
+		have, err := s.capabilitiesIn(ctx, callerOf(ctx), row)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = api.CallState{Call: bodies[i], Members: memberBodies(members[row.CID], users[row.CID]), OwnCapabilities: have}
 	}
 	return out, nil
 }
 
-func (s *Server) createCall(ctx context.Context, n newCall) (created bool, err error) {
-	return createCall(ctx, s.cfg.DB, s.cfg.Now, n)
-}
-
-// createCall makes the call with the settings of its type, frozen, unless it
-// exists. With frame recording on "auto-on" the recording starts with it.
-func createCall(ctx context.Context, d *db.DB, now clock, n newCall) (created bool, err error) {
-	err = d.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		var ct db.CallTypeRow
-		err := tx.NewSelect().Model(&ct).Where("name = ?", n.callType).Scan(ctx)
-		if db.IsNotFound(err) {
-			return notFound("call type", n.callType)
-		}
-		if err != nil {
-			return fmt.Errorf("read call type %s: %w", n.callType, err)
-		}
-		settings, err := readSettings(ct.Settings.V)
-		if err != nil {
-			return err
-		}
-		if settings, err = settings.Merge(n.override, "data.settings_override"); err != nil {
-			return err
-		}
-		if err := ensureUsers(ctx, tx, now(), n.people()...); err != nil {
-			return err
-		}
-		row := n.row(db.At(now()), settings)
-		res, err := tx.NewInsert().Model(&row).On("CONFLICT (cid) DO NOTHING").Exec(ctx)
-		if err != nil {
-			return fmt.Errorf("insert call %s: %w", row.CID, err)
-		}
-		if k, err := res.RowsAffected(); err != nil || k == 0 {
-			return err
-		}
-		created = true
-		if settings.FrameRecording.Mode != ModeAutoOn {
-			return nil
-		}
-		_, err = setFrameRecording(ctx, d, tx, now(), row.CID, true)
-		return err
-	})
-	return created && err == nil, err
-}
-
-func (n newCall) people() []userRequest {
-	out := []userRequest{n.createdBy}
-	for _, m := range n.members {
-		if !slices.ContainsFunc(out, func(u userRequest) bool { return u.ID == m.UserID }) {
-			out = append(out, userRequest{ID: m.UserID})
-		}
+// memberBodies are members as answers show them.
+func memberBodies(rows []db.MemberRow, users map[string]event.User) []api.Member {
+	out := make([]api.Member, 0, len(rows))
+	for _, m := range db.PublicMembers(rows, users) {
+		out = append(out, api.Member{
+			UserID: m.UserID, Role: m.Role, User: m.User, Custom: m.Custom, CreatedAt: m.CreatedAt, UpdatedAt: m.UpdatedAt,
+		})
 	}
 	return out
-}
-
-func (n newCall) row(now db.Time, settings Settings) db.CallRow {
-	row := db.CallRow{
-		CID: n.callType + ":" + n.id, Type: n.callType, ID: n.id, CreatedByID: n.createdBy.ID,
-		Settings: settingsColumn(settings), CreatedAt: now, UpdatedAt: now,
-	}
-	row.Custom.V = n.custom
-	if row.Custom.V == nil {
-		row.Custom.V = map[string]any{}
-	}
-	row.BlockedUserIDs.V, row.Members.V = []string{}, []db.Member{}
-	for _, m := range n.members {
-		role := m.Role
-		if role == "" {
-			role = auth.RoleUser
-		}
-		row.Members.V = append(row.Members.V, db.Member{UserID: m.UserID, Role: role, Custom: m.Custom, CreatedAt: now.Time, UpdatedAt: now.Time})
-	}
-	return row
 }

@@ -17,14 +17,14 @@ func TestGetOrCreateCall(t *testing.T) {
 	 "settings_override":{"frame_recording":{"mode":"auto-on","capture_interval_in_seconds":5,"quality":"420p"}}},"ring":false,"members_limit":100,"zzz":1}`
 	a := b.server(http.StatusCreated, "POST", callURL, body)
 	golden(t, "call_created", a)
-	if got := types(b.sent(event.TopicControl)) + " " + types(b.sent(event.TopicPublic)); got != "control.requested call.frame_recording_started" {
+	if got := types(b.sent(event.TopicControl)) + " " + types(b.sent(event.TopicPublic)); got != "control.requested call.created call.frame_recording_started" {
 		t.Errorf("auto-on enqueued %q", got)
 	}
 	again := b.server(http.StatusOK, "POST", callURL, nil)
 	if again.body["created"] != false {
 		t.Errorf("created twice: %s", again.raw)
 	}
-	if n := len(b.sent(event.TopicPublic)); n != 1 {
+	if n := len(b.sent(event.TopicPublic)); n != 2 {
 		t.Errorf("%d public events after the second request", n)
 	}
 	golden(t, "call_read", b.server(http.StatusOK, "GET", callURL+"?members_limit=1", nil))
@@ -47,13 +47,13 @@ func TestCallRefusals(t *testing.T) {
 		"no creator":        {server, "POST", callURL, nil, 400, "created_by_id"},
 		"unknown type":      {server, "POST", "/api/v2/video/call/nope/abc", `{"data":{"created_by_id":"a"}}`, 404, `call type "nope"`},
 		"unknown call":      {server, "GET", callURL, nil, 404, `call "default:abc"`},
-		"bad id":            {server, "GET", "/api/v2/video/call/default/a%20b", nil, 400, "id must be"},
+		"bad id":            {server, "GET", "/api/v2/video/call/default/a%20b", nil, 400, "id must be 1 to 64"},
 		"bad member":        {server, "POST", callURL, `{"data":{"created_by_id":"a","members":[{"user_id":""}]}}`, 400, "data.members[0].user_id"},
 		"bad override":      {server, "POST", callURL, `{"data":{"created_by_id":"a","settings_override":{"frame_recording":{"mode":"auto-on","quality":"999p"}}}}`, 400, "360p"},
 		"user's override":   {b.user("u", ""), "POST", callURL, `{"data":{"settings_override":{"frame_recording":{"mode":"disabled"}}}}`, 403, "settings_override"},
 		"user's role":       {b.user("u", ""), "POST", callURL, `{"data":{"members":[{"user_id":"u","role":"admin"}]}}`, 403, "members"},
 		"other call":        {b.user("u", "", "default:zzz"), "POST", callURL, nil, 403, "not good for"},
-		"a list":            {server, "POST", callURL, `[]`, 400, "not an object"},
+		"a list":            {server, "POST", callURL, `[]`, 400, "must be an object"},
 		"not JSON":          {server, "POST", callURL, `{"data":`, 400, "not JSON"},
 		"wrong type inside": {server, "POST", callURL, `{"data":{"created_by_id":7}}`, 400, "data.created_by_id must be a string"},
 	} {

@@ -130,7 +130,7 @@ func TestOneCallFromManyRequests(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(b.sent(event.TopicPublic)); created != 1 || n != 1 {
-		t.Errorf("created %d times, %d started events", created, n)
+	if n := len(b.sent(event.TopicPublic)); created != 1 || n != 2 {
+		t.Errorf("created %d times, %d events", created, n)
 	}
 }

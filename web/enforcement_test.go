@@ -10,6 +10,8 @@ import (
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/internal/testkit"
+	"stillwatch/recording/permission"
 )
 
 func body[T any](t *testing.T, ev event.Envelope) (out T) {
@@ -40,8 +42,8 @@ func TestBlockingIsTold(t *testing.T) {
 	for range 2 {
 		b.want(http.StatusOK, b.do(mo, "POST", callURL+"/unblock", `{"user_id":"bob"}`))
 	}
-	evs := b.sent(event.TopicPublic)
-	if got := types(evs); got != "call.created call.blocked_user call.unblocked_user" {
+	evs := b.sent(event.TopicPublic)[1:] // without call.created
+	if got := types(evs); got != "call.blocked_user call.unblocked_user" {
 		t.Fatalf("public events %q", got)
 	}
 	if e := body[event.BlockedUser](t, evs[0]); e.CallCID != "default:abc" || e.User.ID != "bob" || e.BlockedByUser.ID != "mo" {
@@ -59,7 +61,11 @@ func TestBlockingIsTold(t *testing.T) {
 
 func TestMuteUsers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	muteUsers(t, newBench(t))
+}
+
+func muteUsers(t *testing.T, b *bench) {
+	t.Helper()
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host"}]}}`)
 	muteURL := callURL + "/mute_users"
 	hanna := b.user("hanna", "")
@@ -111,7 +117,11 @@ func TestMuteUsers(t *testing.T) {
 
 func TestUserPermissions(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	userPermissions(t, newBench(t))
+}
+
+func userPermissions(t *testing.T, b *bench) {
+	t.Helper()
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host"}]}}`)
 	b.server(http.StatusOK, "POST", "/api/v2/users", `{"users":{"mo":{"id":"mo","role":"moderator"}}}`)
 	url, hanna := callURL+"/user_permissions", b.user("hanna", "")
@@ -135,7 +145,7 @@ func TestUserPermissions(t *testing.T) {
 	}
 	change(hanna, http.StatusOK, "bob", "MuteUsers start-frame-record-call", "")
 	has("bob", CapMute, CapStartFrames)
-	evs := b.sent(event.TopicPublic)
+	evs := b.sent(event.TopicPublic)[1:] // without call.created
 	if got := types(evs); got != event.CallPermissionsUpdated {
 		t.Fatalf("public events %q", got)
 	}
@@ -174,7 +184,33 @@ func TestUserPermissions(t *testing.T) {
 
 func TestPermissionsAndRolesAreListed(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	permissionsAndRoles(t, newBench(t))
+}
+
+// TestPermissionsOnPostgreSQL: the same on the other database.
+func TestPermissionsOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	server := testkit.Postgres(t)
+	admin, err := db.Open(t.Context(), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close() })
+	for name, test := range map[string]func(*testing.T, *bench){
+		"mute": muteUsers, "grants": userPermissions, "roles": permissionsAndRoles, "recording": callerDecides,
+	} {
+		if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+			t.Fatal(err)
+		}
+		b := newBenchOn(t, strings.Replace(server, "/postgres?", "/"+name+"?", 1), func(c *Config) {
+			c.Recording = permission.System{Record: permission.Audio}
+		})
+		test(t, b)
+	}
+}
+
+func permissionsAndRoles(t *testing.T, b *bench) {
+	t.Helper()
 	b.server(http.StatusOK, "POST", "/api/v2/users", `{"users":{"eve":{"id":"eve","role":"painter"}}}`)
 	b.server(http.StatusCreated, "POST", typesURL, `{"name":"show","grants":{"singer":[]}}`)
 	listed := b.server(http.StatusOK, "GET", "/api/v2/permissions", nil).body["permissions"].([]any)

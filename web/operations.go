@@ -170,7 +170,7 @@ func collect(err error, at string, fields map[string]string) {
 		if field == "" {
 			field = "body"
 		}
-		fields[field] = missingRE.ReplaceAllString(e.Reason, "is missing")
+		fields[field] = wanted(e)
 	case *openapi3filter.ParseError:
 		if at != "" {
 			fields[at] = fmt.Sprint(lastOf(e))
@@ -194,6 +194,20 @@ var (
 	missingRE = regexp.MustCompile(`^property ".*" is missing$`)
 	numberRE  = regexp.MustCompile(`^[0-9]+$`)
 )
+
+// wanted says what a value should have been, without expressions that only
+// programmers read where we have words for them.
+func wanted(e *openapi3.SchemaError) string {
+	if e.SchemaField == "pattern" && e.Schema != nil {
+		switch e.Schema.Pattern {
+		case nameRE.String():
+			return wantName
+		case userRE.String():
+			return wantUser
+		}
+	}
+	return strings.TrimPrefix(missingRE.ReplaceAllString(e.Reason, "is missing"), "value ")
+}
 
 // fieldPath writes a JSON pointer as people write paths: data.members[0].role.
 func fieldPath(at string, pointer []string) string {

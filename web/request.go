@@ -55,7 +55,39 @@ func decode(c echo.Context, v any) error {
 	if len(body) == 0 {
 		return nil
 	}
-	return unmarshal(body, "", v)
+	if err := unmarshal(body, "", v); err != nil {
+		return err
+	}
+	return refuseZeroBytes(body)
+}
+
+// refuseZeroBytes refuses text that PostgreSQL cannot hold: U+0000, which JSON
+// writes as an escape.
+func refuseZeroBytes(body []byte) error {
+	if !bytes.Contains(body, []byte(`\u0000`)) {
+		return nil
+	}
+	var whole any
+	if err := json.Unmarshal(body, &whole); err == nil && hasZeroByte(whole) {
+		return badInput("the body has text with a zero byte")
+	}
+	return nil
+}
+
+func hasZeroByte(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.ContainsRune(v, 0)
+	case []any:
+		return slices.ContainsFunc(v, hasZeroByte)
+	case map[string]any:
+		for key, value := range v {
+			if hasZeroByte(key) || hasZeroByte(value) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // unmarshal is json.Unmarshal with the caller's view of what is wrong; prefix

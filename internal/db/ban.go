@@ -19,7 +19,7 @@ const ReasonBlocked = "blocked in this call"
 // nobody out. With cid "" only bans that hold everywhere are looked at.
 func (d *DB) Banned(ctx context.Context, userID, cid string, now time.Time) (BanRow, bool, error) {
 	var bans []BanRow
-	err := liveBans(d.reader(ctx).NewSelect().Model(&bans), cid, now).
+	err := liveBans(d.reader(ctx).NewSelect().Model(&bans), now, "", cid).
 		Where("user_id = ?", userID).Where("shadow = 0").
 		Order("cid", "created_at", "id").Limit(1).Scan(ctx)
 	if err != nil {
@@ -45,8 +45,9 @@ func (d *DB) Banned(ctx context.Context, userID, cid string, now time.Time) (Ban
 	return BanRow{}, false, nil
 }
 
-// liveBans narrows a query over bans to those that hold in cid at now.
-func liveBans(q *bun.SelectQuery, cid string, now time.Time) *bun.SelectQuery {
-	return q.Where("cid IN (?)", bun.List([]string{"", cid})).Where("lifted_at = 0").
+// liveBans narrows a query over bans to those that hold at now and are from
+// one of the calls; "" is everywhere.
+func liveBans(q *bun.SelectQuery, now time.Time, cids ...string) *bun.SelectQuery {
+	return q.Where("cid IN (?)", bun.List(cids)).Where("lifted_at = 0").
 		Where("(expires_at = 0 OR expires_at > ?)", At(now))
 }

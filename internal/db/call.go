@@ -2,13 +2,16 @@ package db
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"stillwatch/internal/event"
 )
+
+// MembersInEvents bounds the members that an event of a call lists.
+const MembersInEvents = 100
 
 // EnsureCallType inserts the call type unless one of that name exists, and
 // tells whether it did. Times that are unset become now.
@@ -23,6 +26,9 @@ func (d *DB) EnsureCallType(ctx context.Context, row CallTypeRow) (created bool,
 	if row.Grants.V == nil {
 		row.Grants.V = map[string][]string{}
 	}
+	if row.NotificationSettings.V == nil {
+		row.NotificationSettings.V = map[string]any{"enabled": false}
+	}
 	res, err := d.reader(ctx).NewInsert().Model(&row).On("CONFLICT (name) DO NOTHING").Exec(ctx)
 	if err != nil {
 		return false, fmt.Errorf("ensure call type %s: %w", row.Name, err)
@@ -31,146 +37,105 @@ func (d *DB) EnsureCallType(ctx context.Context, row CallTypeRow) (created bool,
 	return n == 1, err
 }
 
-// callBody is the "call" object of API answers and public events.
-type callBody struct {
-	Type             string          `json:"type"`
-	ID               string          `json:"id"`
-	CID              string          `json:"cid"`
-	CurrentSessionID string          `json:"current_session_id"`
-	CreatedBy        event.User      `json:"created_by"`
-	Custom           map[string]any  `json:"custom"`
-	CreatedAt        time.Time       `json:"created_at"`
-	UpdatedAt        time.Time       `json:"updated_at"`
-	EndedAt          *time.Time      `json:"ended_at,omitempty"`
-	Recording        bool            `json:"recording"`
-	Transcribing     bool            `json:"transcribing"`
-	Captioning       bool            `json:"captioning"`
-	Translating      bool            `json:"translating"`
-	Backstage        bool            `json:"backstage"`
-	Settings         json.RawMessage `json:"settings"`
-	BlockedUserIDs   []string        `json:"blocked_user_ids"`
-	Ingress          ingressBody     `json:"ingress"`
-	Egress           egressBody      `json:"egress"`
-	Session          *sessionBody    `json:"session,omitempty"`
-}
-
-type address struct {
-	Address string `json:"address"`
-}
-
-type ingressBody struct {
-	RTMP address `json:"rtmp"`
-	SRT  address `json:"srt"`
-	WHIP address `json:"whip"`
-}
-
-type statusBody struct {
-	Status string `json:"status"`
-}
-
-type egressBody struct {
-	Broadcasting       bool        `json:"broadcasting"`
-	RTMPs              []string    `json:"rtmps"`
-	FrameRecording     *statusBody `json:"frame_recording"`
-	CompositeRecording *statusBody `json:"composite_recording"`
-}
-
-type sessionBody struct {
-	ID             string            `json:"id"`
-	Participants   []participantBody `json:"participants"`
-	CountByRole    map[string]int    `json:"participants_count_by_role"`
-	AnonymousCount int               `json:"anonymous_participant_count"`
-	AcceptedBy     map[string]string `json:"accepted_by"`
-	MissedBy       map[string]string `json:"missed_by"`
-	RejectedBy     map[string]string `json:"rejected_by"`
-	StartedAt      *time.Time        `json:"started_at,omitempty"`
-	EndedAt        *time.Time        `json:"ended_at,omitempty"`
-}
-
-type participantBody struct {
-	User          event.User `json:"user"`
-	UserSessionID string     `json:"user_session_id"`
-	Role          string     `json:"role"`
-	JoinedAt      time.Time  `json:"joined_at"`
-}
-
-// CallBody returns the call as API answers and public events show it.
-// sql.ErrNoRows is wrapped when there is no such call (see IsNotFound).
-func (d *DB) CallBody(ctx context.Context, cid string) (json.RawMessage, error) {
-	var row CallRow
-	if err := d.reader(ctx).NewSelect().Model(&row).Where("cid = ?", cid).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read call %s: %w", cid, err)
+// TellCallCreated enqueues call.created, in the transaction that made the call.
+func (d *DB) TellCallCreated(ctx context.Context, tx bun.Tx, cid string, now time.Time) error {
+	body, err := d.CallBody(ctx, cid)
+	if err != nil {
+		return err
 	}
-	session, present, err := d.session(ctx, row)
+	members, err := d.publicMembers(ctx, cid)
+	if err != nil {
+		return err
+	}
+	made := event.CallMade{Type: event.CallCreated, CreatedAt: now.UTC(), CallCID: cid, Call: body, Members: members}
+	return Enqueue(ctx, tx, event.TopicPublic, event.New(made.Type, cid, now, made))
+}
+
+// TellCallChanged enqueues event.CallUpdated or event.CallDeleted, in the
+// transaction of the change.
+func (d *DB) TellCallChanged(ctx context.Context, tx bun.Tx, typ, cid string, now time.Time) error {
+	body, err := d.CallBody(ctx, cid)
+	if err != nil {
+		return err
+	}
+	change := event.CallChange{Type: typ, CreatedAt: now.UTC(), CallCID: cid, Call: body}
+	return Enqueue(ctx, tx, event.TopicPublic, event.New(typ, cid, now, change))
+}
+
+func (d *DB) publicMembers(ctx context.Context, cid string) ([]event.CallMember, error) {
+	members, err := d.MembersOf(ctx, MembersInEvents, cid)
 	if err != nil {
 		return nil, err
 	}
-	ids := []string{row.CreatedByID}
-	for _, p := range present {
-		ids = append(ids, p.UserID)
+	ids := make([]string, len(members[cid]))
+	for i, m := range members[cid] {
+		ids[i] = m.UserID
 	}
 	users, err := d.UsersIn(ctx, cid, ids...)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range present {
-		session.Participants = append(session.Participants, participantBody{
-			User: users[p.UserID], UserSessionID: p.UserSessionID, Role: p.Role, JoinedAt: p.JoinedAt.Time,
-		})
-		session.CountByRole[p.Role]++
-	}
-	return json.Marshal(d.callBody(row, users[row.CreatedByID], session))
+	return PublicMembers(members[cid], users), nil
 }
 
-func (d *DB) callBody(row CallRow, by event.User, session *sessionBody) callBody {
-	body := callBody{
-		Type: row.Type, ID: row.ID, CID: row.CID, CurrentSessionID: row.CurrentSessionID,
-		CreatedBy: by, Custom: row.Custom.V, CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time,
-		EndedAt: instant(row.EndedAt), Settings: row.Settings.V, BlockedUserIDs: orEmpty(row.BlockedUserIDs.V),
-		Egress: egressBody{RTMPs: []string{}}, Session: session,
-	}
-	body.Ingress.WHIP.Address = d.PublicURL + "/whip/" + url.PathEscape(row.Type) + "/" + url.PathEscape(row.ID)
-	if body.Custom == nil {
-		body.Custom = map[string]any{}
-	}
-	if len(body.Settings) == 0 || string(body.Settings) == "null" {
-		body.Settings = json.RawMessage("{}")
-	}
-	if row.FrameEgressID != "" {
-		body.Egress.FrameRecording = &statusBody{"running"}
-	}
-	return body
-}
-
-// session returns the call's current session and who is in it now; without
-// one, the session is nil.
-func (d *DB) session(ctx context.Context, call CallRow) (*sessionBody, []ParticipantRow, error) {
-	if call.CurrentSessionID == "" {
-		return nil, nil, nil
-	}
-	none := map[string]string{}
-	body := &sessionBody{
-		ID: call.CurrentSessionID, Participants: []participantBody{}, CountByRole: map[string]int{},
-		AcceptedBy: none, MissedBy: none, RejectedBy: none,
-	}
-	var row SessionRow
-	err := d.reader(ctx).NewSelect().Model(&row).Where("id = ?", call.CurrentSessionID).Scan(ctx)
-	if err != nil && !IsNotFound(err) {
-		return nil, nil, fmt.Errorf("read session of %s: %w", call.CID, err)
-	}
-	body.StartedAt, body.EndedAt = instant(row.StartedAt), instant(row.EndedAt)
-	var present []ParticipantRow
-	err = d.reader(ctx).NewSelect().Model(&present).Where("session_id = ?", call.CurrentSessionID).
-		Where("left_at = 0").Order("joined_at", "user_session_id").Scan(ctx)
+// EndCall notes, in the transaction of ctx, that the call is over for
+// everybody, stops its frame recording, and tells backends. It leaves the
+// order to close connections (event.ControlEndCall) to the caller. ended is
+// false when that was noted before, or there is no such call. byUserID is who
+// did it; "" or "system" for the program or the backend.
+func (d *DB) EndCall(ctx context.Context, tx bun.Tx, cid, byUserID, reason string, now time.Time) (ended bool, err error) {
+	// The update comes first: it holds the row until the commit.
+	res, err := tx.NewUpdate().Model((*CallRow)(nil)).Set("ended_at = ?", At(now)).Set("updated_at = ?", At(now)).
+		Where("cid = ?", cid).Where("ended_at = 0").Exec(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read participants of %s: %w", call.CID, err)
+		return false, fmt.Errorf("end call %s: %w", cid, err)
 	}
-	return body, present, nil
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return false, err
+	}
+	if err := d.stopFrames(ctx, tx, cid, now); err != nil {
+		return false, err
+	}
+	body, err := d.CallBody(ctx, cid)
+	if err != nil {
+		return false, err
+	}
+	members, err := d.publicMembers(ctx, cid)
+	if err != nil {
+		return false, err
+	}
+	over := event.CallEnding{Type: event.CallEnded, CreatedAt: now.UTC(), CallCID: cid, Call: body, Reason: reason, Members: members}
+	if byUserID != "" && byUserID != "system" {
+		by, err := d.UserIn(ctx, byUserID, cid)
+		if err != nil {
+			return false, err
+		}
+		over.User = &by
+	}
+	return true, Enqueue(ctx, tx, event.TopicPublic, event.New(over.Type, cid, now, over))
 }
 
-func instant(t Time) *time.Time {
-	if t.IsZero() {
+// stopFrames switches the call's frame recording off, if it is on.
+func (d *DB) stopFrames(ctx context.Context, tx bun.Tx, cid string, now time.Time) error {
+	var row CallRow
+	if err := tx.NewSelect().Model(&row).Column("frame_egress_id").Where("cid = ?", cid).Scan(ctx); err != nil {
+		return fmt.Errorf("read frame recording of %s: %w", cid, err)
+	}
+	if row.FrameEgressID == "" {
 		return nil
 	}
-	return &t.Time
+	if _, err := tx.NewUpdate().Model((*CallRow)(nil)).Set("frame_egress_id = ''").Where("cid = ?", cid).Exec(ctx); err != nil {
+		return fmt.Errorf("stop frame recording of %s: %w", cid, err)
+	}
+	body, err := d.CallBody(ctx, cid)
+	if err != nil {
+		return err
+	}
+	order := event.Control{ControlID: event.NewID(), Kind: event.ControlFrameRecording, CID: cid, EgressID: row.FrameEgressID}
+	if err := Enqueue(ctx, tx, event.TopicControl, event.New(event.TypeControl, cid, now, order)); err != nil {
+		return err
+	}
+	const typ = event.CallFrameRecordingStopped
+	stopped := event.FrameRecordingState{Type: typ, CreatedAt: now.UTC(), CallCID: cid, Call: body, EgressID: row.FrameEgressID}
+	return Enqueue(ctx, tx, event.TopicPublic, event.New(typ, cid, now, stopped))
 }

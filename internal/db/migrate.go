@@ -5,6 +5,7 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -19,10 +20,12 @@ var migrations embed.FS
 // migrate brings the schema up to the newest migration. On PostgreSQL a
 // session lock lets several processes start at once.
 func migrate(ctx context.Context, d *bun.DB) error {
-	gooseDialect, serial := goose.DialectSQLite3, "INTEGER PRIMARY KEY AUTOINCREMENT"
+	gooseDialect := goose.DialectSQLite3
+	words := []string{"{{serial}}", "INTEGER PRIMARY KEY AUTOINCREMENT", "{{elements}}", "json_each", "{{json}}", "TEXT"}
 	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if d.Dialect().Name() == dialect.PG {
-		gooseDialect, serial = goose.DialectPostgres, "BIGSERIAL PRIMARY KEY"
+		gooseDialect = goose.DialectPostgres
+		words = []string{"{{serial}}", "BIGSERIAL PRIMARY KEY", "{{elements}}", "jsonb_array_elements", "{{json}}", "JSONB"}
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
 			return err
@@ -33,7 +36,7 @@ func migrate(ctx context.Context, d *bun.DB) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(gooseDialect, d.DB, rendered{sub, serial}, opts...)
+	p, err := goose.NewProvider(gooseDialect, d.DB, rendered{sub, strings.NewReplacer(words...)}, opts...)
 	if err != nil {
 		return err
 	}
@@ -41,10 +44,12 @@ func migrate(ctx context.Context, d *bun.DB) error {
 	return err
 }
 
-// rendered is a folder of SQL whose {{serial}} is replaced on reading.
+// rendered is a folder of SQL in which the dialect's own words are filled in
+// on reading: {{serial}}, a primary key that counts by itself; {{elements}}, the
+// function that gives a JSON array's elements as rows; {{json}}, JSON's type.
 type rendered struct {
 	fs.FS
-	serial string
+	words *strings.Replacer
 }
 
 // Open implements fs.FS.
@@ -62,8 +67,7 @@ func (r rendered) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := bytes.ReplaceAll(raw, []byte("{{serial}}"), []byte(r.serial))
-	return &renderedFile{Reader: bytes.NewReader(text), name: name}, nil
+	return &renderedFile{Reader: bytes.NewReader([]byte(r.words.Replace(string(raw)))), name: name}, nil
 }
 
 type renderedFile struct {

@@ -106,8 +106,10 @@ type CallTypeRow struct {
 	Grants          JSON[map[string][]string]
 	Policy          string
 	ExternalStorage string
-	CreatedAt       Time
-	UpdatedAt       Time
+	// NotificationSettings are kept and returned, without effect.
+	NotificationSettings JSON[map[string]any]
+	CreatedAt            Time
+	UpdatedAt            Time
 }
 
 // CallRow is a row of calls.
@@ -119,7 +121,6 @@ type CallRow struct {
 	CreatedByID      string
 	Custom           JSON[map[string]any]
 	Settings         JSON[json.RawMessage]
-	Members          JSON[[]Member]
 	BlockedUserIDs   JSON[[]string] `bun:"blocked_user_ids"`
 	CurrentSessionID string
 	FrameEgressID    string
@@ -127,18 +128,15 @@ type CallRow struct {
 	FrameStorage      string
 	RecordingDecision JSON[RecordingDecision]
 	Flagged           Bool
+	Team              string
+	ChannelCID        string `bun:"channel_cid"`
 	CreatedAt         Time
 	UpdatedAt         Time
-	EndedAt           Time
-}
-
-// Member is a call's member.
-type Member struct {
-	UserID    string         `json:"user_id"`
-	Role      string         `json:"role"`
-	Custom    map[string]any `json:"custom,omitempty"`
-	CreatedAt time.Time      `json:"created_at"`
-	UpdatedAt time.Time      `json:"updated_at"`
+	// StartsAt is when it is planned to start, EndedAt when it was ended for
+	// everybody, DeletedAt since when it is hidden. Each may be unset.
+	StartsAt  Time
+	EndedAt   Time
+	DeletedAt Time
 }
 
 // SessionRow is a row of sessions.
@@ -248,6 +246,9 @@ const (
 	ActionStateSent      = "sent"
 	ActionStateConfirmed = "confirmed"
 	ActionStateFailed    = "failed"
+	// ActionStateWithheld ends what the policy asked for and people had
+	// decided against before it was carried out.
+	ActionStateWithheld = "withheld"
 )
 
 // ActionRow is a row of actions. Payload is the event.ActionRequested.
@@ -283,22 +284,6 @@ type BanRow struct {
 	ExpiresAt     Time
 	LiftedAt      Time
 	LiftedBy      string
-}
-
-// ReviewItemRow is a row of review_items.
-type ReviewItemRow struct {
-	bun.BaseModel     `bun:"table:review_items,alias:ri"`
-	ID                string `bun:",pk"`
-	EntityType        string
-	EntityID          string
-	EntityCreatorID   string
-	Status            string
-	RecommendedAction string
-	Severity          int
-	Payload           JSON[json.RawMessage]
-	Flags             JSON[json.RawMessage]
-	CreatedAt         Time
-	UpdatedAt         Time
 }
 
 // ConfiguredHookID is the hook that the setting webhook.url makes. It belongs

@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -29,30 +31,47 @@ func (d *DB) UserIn(ctx context.Context, id, cid string) (event.User, error) {
 
 // UsersIn returns several users by id in two queries.
 func (d *DB) UsersIn(ctx context.Context, cid string, ids ...string) (map[string]event.User, error) {
-	out := make(map[string]event.User, len(ids))
-	if len(ids) == 0 {
-		return out, nil
-	}
-	for _, id := range ids {
-		out[id] = PublicUser(UserRow{ID: id, Role: RoleUser})
-	}
-	var rows []UserRow
-	if err := d.reader(ctx).NewSelect().Model(&rows).Where("id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read users: %w", err)
-	}
-	for _, r := range rows {
-		out[r.ID] = PublicUser(r)
+	users, err := d.UsersInCalls(ctx, map[string][]string{cid: ids})
+	return users[cid], err
+}
+
+// UsersInCalls returns users by call and id, each with the bans that hold in
+// that call, in two queries.
+func (d *DB) UsersInCalls(ctx context.Context, ids map[string][]string) (map[string]map[string]event.User, error) {
+	out := make(map[string]map[string]event.User, len(ids))
+	known := map[string]event.User{}
+	cids := []string{""}
+	for cid, list := range ids {
+		cids = append(cids, cid)
+		for _, id := range list {
+			known[id] = PublicUser(UserRow{ID: id, Role: RoleUser})
+		}
 	}
 	var bans []BanRow
-	q := liveBans(d.reader(ctx).NewSelect().Model(&bans), cid, d.now()).Where("user_id IN (?)", bun.List(ids))
-	if err := q.Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read bans of users: %w", err)
+	if all := slices.Collect(maps.Keys(known)); len(all) > 0 {
+		var rows []UserRow
+		if err := d.reader(ctx).NewSelect().Model(&rows).Where("id IN (?)", bun.List(all)).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("read users: %w", err)
+		}
+		for _, r := range rows {
+			known[r.ID] = PublicUser(r)
+		}
+		if err := liveBans(d.reader(ctx).NewSelect().Model(&bans), d.now(), cids...).Where("user_id IN (?)", bun.List(all)).Scan(ctx); err != nil {
+			return nil, fmt.Errorf("read bans of users: %w", err)
+		}
 	}
-	for _, b := range bans {
-		u := out[b.UserID]
-		u.Banned = u.Banned || !bool(b.Shadow)
-		u.ShadowBanned = u.ShadowBanned || bool(b.Shadow)
-		out[b.UserID] = u
+	for cid, list := range ids {
+		out[cid] = make(map[string]event.User, len(list))
+		for _, id := range list {
+			u := known[id]
+			for _, b := range bans {
+				if b.UserID == id && (b.CID == "" || b.CID == cid) {
+					u.Banned = u.Banned || !bool(b.Shadow)
+					u.ShadowBanned = u.ShadowBanned || bool(b.Shadow)
+				}
+			}
+			out[cid][id] = u
+		}
 	}
 	return out, nil
 }
