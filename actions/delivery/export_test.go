@@ -24,3 +24,18 @@ func (s *Sender) Claim(ctx context.Context, hookID string) (int, error) {
 	rows, err := s.claim(ctx, Hook{ID: hookID, Timeout: 2 * time.Second}, s.cfg.Now(), 10, func(string) bool { return false })
 	return len(rows), err
 }
+
+// Idle tells whether no delivery is under way.
+func (s *Sender) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lanes {
+		l.mu.Lock()
+		n := len(l.flying)
+		l.mu.Unlock()
+		if n > 0 {
+			return false
+		}
+	}
+	return true
+}

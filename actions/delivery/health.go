@@ -73,7 +73,17 @@ func (s *Sender) health(ctx context.Context, tx bun.Tx, hook Hook, res Result) (
 		if row.FailingSince.IsZero() {
 			return nil, nil
 		}
-		return nil, s.clearHealth(ctx, tx, hook.ID)
+		n, err := s.revive(ctx, tx, row)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			after = append(after, func() {
+				s.log.Warn("events that were given up while the hook failed are tried again", "hook", hook.ID, "events", n)
+				s.Reload()
+			})
+		}
+		return after, s.clearHealth(ctx, tx, hook.ID)
 	}
 	row, then := failed(row, s.cfg.Now(), failingFor(hook))
 	row.LastStatus, row.LastError = res.Status, s.told(res)
@@ -102,6 +112,20 @@ func (s *Sender) health(ctx context.Context, tx bun.Tx, hook Hook, res Result) (
 		})
 	}
 	return after, s.keepHealth(ctx, tx, row)
+}
+
+// revive makes due what was given up while the hook did nothing but fail, once
+// each: an outage as long as the schedule loses nothing, and an event that its
+// receiver never takes does not come back for ever.
+func (s *Sender) revive(ctx context.Context, tx bun.Tx, row db.HookHealthRow) (int64, error) {
+	res, err := tx.NewUpdate().Model((*db.DeliveryRow)(nil)).Set("state = ?", db.DeliveryPending).
+		Set("next_at = ?", db.At(s.cfg.Now())).Set("base = attempts").Set("done_at = 0").
+		Where("hook_id = ?", row.HookID).Where("state = ?", db.DeliveryDead).Where("base = 0").
+		Where("done_at > ?", row.FailingSince).Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("revive deliveries of hook %s: %w", row.HookID, err)
+	}
+	return res.RowsAffected()
 }
 
 func (s *Sender) keepHealth(ctx context.Context, tx bun.IDB, row db.HookHealthRow) error {
