@@ -71,6 +71,8 @@ func TestAccessTable(t *testing.T) {
 		"POST " + videoPrefix + "/call/members":                    any,
 		"GET /api/v2/app":                                          admin,
 		"PATCH /api/v2/app":                                        admin,
+		"POST /api/v2/check_sqs":                                   admin,
+		"POST /api/v2/check_sns":                                   admin,
 		"GET " + ownPrefix + "hooks":                               admin,
 		"POST " + ownPrefix + "hooks/:id/test":                     admin,
 		"POST " + ownPrefix + "hooks/:id/secret":                   admin,
@@ -262,7 +264,7 @@ func TestBlockKick(t *testing.T) {
 		t.Error("kick with block does not keep out")
 	}
 	b.server(http.StatusBadRequest, "POST", callURL+"/kick", `{}`)
-	if got := types(b.sent(event.TopicPublic)); got != "call.blocked_user call.unblocked_user call.blocked_user" {
+	if got := types(b.sent(event.TopicPublic)); got != "call.created call.blocked_user call.unblocked_user call.blocked_user" {
 		t.Errorf("public events %q", got)
 	}
 }

@@ -22,14 +22,6 @@ func missing(op string) error {
 	return fail(http.StatusNotImplemented, CodeUnavailable, "%s is not in this version", op)
 }
 
-func (notYet) CheckSNS(context.Context, api.CheckSNSRequestObject) (api.CheckSNSResponseObject, error) {
-	return nil, missing("CheckSNS")
-}
-
-func (notYet) CheckSQS(context.Context, api.CheckSQSRequestObject) (api.CheckSQSResponseObject, error) {
-	return nil, missing("CheckSQS")
-}
-
 func (notYet) ListExternalStorage(context.Context, api.ListExternalStorageRequestObject) (api.ListExternalStorageResponseObject, error) {
 	return nil, missing("ListExternalStorage")
 }

@@ -70,6 +70,9 @@ type Config struct {
 	// Seal keeps the secrets of hooks and storages. May be nil: then none are
 	// taken.
 	Seal *seal.Box
+	// Queues sends test messages for check_sqs and check_sns. May be nil: then
+	// they are not available.
+	Queues QueueProber
 	// Checks are asked by /readyz, by name, with two seconds each.
 	Checks map[string]func(context.Context) error
 	// PublicURL is the origin clients reach the server by; "" when not known.

@@ -97,24 +97,13 @@ func topicOf(s delivery.Settings) Topic {
 
 // Send implements delivery.Transport.
 func (t *Transport) Send(ctx context.Context, h delivery.Hook, m delivery.Message) delivery.Result {
-	return t.send(ctx, h.ID, topicOf(h.Settings), h.Compress, m)
-}
-
-// Check publishes a message on a topic that is no hook's yet. The error is in
-// words for whoever set it up.
-func (t *Transport) Check(ctx context.Context, topic Topic, m delivery.Message) error {
-	const id = "\x00check" // no hook has this id
-	defer t.Forget(id)
-	return t.send(ctx, id, topic, false, m).Err
-}
-
-func (t *Transport) send(ctx context.Context, id string, topic Topic, compress bool, m delivery.Message) delivery.Result {
-	c, release, err := t.topics.Get(id, topic)
+	topic := topicOf(h.Settings)
+	c, release, err := t.topics.Get(h.ID, topic)
 	if err != nil {
 		return peer.Failure(err, topic.Auth.Secret)
 	}
 	defer release()
-	text, err := awsqueue.Text(m.Body, compress)
+	text, err := awsqueue.Text(m.Body, h.Compress)
 	if err != nil {
 		return delivery.Result{Err: err}
 	}

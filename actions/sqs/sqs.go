@@ -99,24 +99,13 @@ func queueOf(s delivery.Settings) Queue {
 
 // Send implements delivery.Transport.
 func (t *Transport) Send(ctx context.Context, h delivery.Hook, m delivery.Message) delivery.Result {
-	return t.send(ctx, h.ID, queueOf(h.Settings), h.Compress, m)
-}
-
-// Check sends a message to a queue that is no hook's yet. The error is in
-// words for whoever set it up.
-func (t *Transport) Check(ctx context.Context, q Queue, m delivery.Message) error {
-	const id = "\x00check" // no hook has this id
-	defer t.Forget(id)
-	return t.send(ctx, id, q, false, m).Err
-}
-
-func (t *Transport) send(ctx context.Context, id string, q Queue, compress bool, m delivery.Message) delivery.Result {
-	c, release, err := t.queues.Get(id, q)
+	q := queueOf(h.Settings)
+	c, release, err := t.queues.Get(h.ID, q)
 	if err != nil {
 		return peer.Failure(err, q.Auth.Secret)
 	}
 	defer release()
-	text, err := awsqueue.Text(m.Body, compress)
+	text, err := awsqueue.Text(m.Body, h.Compress)
 	if err != nil {
 		return delivery.Result{Err: err}
 	}

@@ -135,21 +135,3 @@ func TestRegionsAndEndpoints(t *testing.T) {
 		}
 	}
 }
-
-func TestCheckSendsOneMessage(t *testing.T) {
-	t.Parallel()
-	server := testkit.SQS(t)
-	q := Queue{URL: server.CreateQueue("events"), Auth: awsqueue.Auth{Key: "AKIATEST", Secret: "key"}}
-	tr := New(awsqueue.Client{HTTP: peertest.Guard(t)})
-	defer tr.Close()
-	if err := tr.Check(t.Context(), q, peertest.Message(1)); err != nil {
-		t.Fatal(err)
-	}
-	if got := awstest.Received(t, server, "events"); len(got) != 1 || got[0].ID != "event-1" {
-		t.Errorf("arrived: %+v", got)
-	}
-	q.URL += "-of-nobody"
-	if err := tr.Check(t.Context(), q, peertest.Message(1)); err == nil || !strings.Contains(err.Error(), "NonExistentQueue") {
-		t.Errorf("a queue that is not there: %v", err)
-	}
-}

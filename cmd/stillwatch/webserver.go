@@ -14,7 +14,7 @@ func (p *Program) startWeb(ctx context.Context) error {
 		Listen: p.cfg.HTTP.Listen, DB: p.db, Auth: p.auth,
 		Actions: p.desk, Live: p.bus, Signer: p.blobs,
 		WHIP: p.whip, WHEP: p.whep, Blobs: p.blobs.Handler(),
-		CheckURL: p.checkHookURL, Hooks: p.hooks, Seal: p.seal,
+		CheckURL: p.checkHookURL, Hooks: p.hooks, Queues: p.hooks, Seal: p.seal,
 		Gatherer: p.metrics, Registerer: p.metrics,
 		Checks: map[string]func(context.Context) error{
 			"redis":    p.bus.Ready,
