@@ -175,8 +175,8 @@ func TestSessionStartsAndStopsFrameRecording(t *testing.T) {
 		t.Error("frame recording outlived the session")
 	}
 	want := []string{
-		event.CallSessionStarted, event.CallFrameRecordingStarted, event.CallParticipantJoined,
-		event.CallParticipantLeft, event.CallSessionEnded, event.CallFrameRecordingStopped,
+		event.CallSessionStarted, event.CallFrameRecordingStarted, event.CallParticipantJoined, event.CallParticipantCount,
+		event.CallParticipantLeft, event.CallParticipantCount, event.CallSessionEnded, event.CallFrameRecordingStopped,
 	}
 	if got := r.publicTypes(t); !slices.Equal(got, want) {
 		t.Errorf("public events = %q, want %q", got, want)

@@ -66,6 +66,9 @@ func (n *Node) switchFrames(ctx context.Context, c event.Control) error {
 	if err != nil {
 		return fmt.Errorf("read settings: %w", err)
 	}
+	if s.Storage, err = n.storageOf(ctx, n.cfg.DB, row); err != nil {
+		return err
+	}
 	n.cfg.Sampler.SetRecording(c.CID, row.FrameEgressID != "", row.FrameEgressID, s.Settings)
 	return nil
 }

@@ -12,26 +12,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// participantEvent is the body of the public joined and left events.
-type participantEvent struct {
-	Type            string           `json:"type"`
-	CreatedAt       time.Time        `json:"created_at"`
-	CallCID         string           `json:"call_cid"`
-	SessionID       string           `json:"session_id"`
-	Participant     participantShape `json:"participant"`
-	DurationSeconds *int             `json:"duration_seconds,omitempty"`
-	Reason          string           `json:"reason,omitempty"`
-}
-
-type participantShape struct {
-	User          event.User `json:"user"`
-	UserSessionID string     `json:"user_session_id"`
-	Role          string     `json:"role"`
-	JoinedAt      time.Time  `json:"joined_at"`
-}
-
 // ParticipantJoined records a connection. A user who was banned between the
-// check at the door and this moment is put out again.
+// check at the door and this moment is put out again, and so is everybody
+// when the call was ended or deleted.
 func (n *Node) ParticipantJoined(p call.Participant) {
 	n.enqueue(func(ctx context.Context) error {
 		if err := n.join(ctx, p); err != nil {
@@ -44,6 +27,14 @@ func (n *Node) ParticipantJoined(p call.Participant) {
 		}
 		if banned {
 			n.cfg.Calls.Disconnect(cid, p.UserID, "banned: "+ban.Reason)
+		}
+		open, err := n.cfg.DB.NewSelect().Model((*db.CallRow)(nil)).Where("cid = ?", cid).
+			Where("ended_at = 0").Where("deleted_at = 0").Exists(ctx)
+		if err != nil {
+			return fmt.Errorf("check the end of %s: %w", cid, err)
+		}
+		if !open {
+			n.cfg.Calls.EndCall(cid, "the call has ended")
 		}
 		return nil
 	})
@@ -60,39 +51,81 @@ func (n *Node) join(ctx context.Context, p call.Participant) error {
 	}
 	return n.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		row := &db.ParticipantRow{UserSessionID: p.UserSessionID, SessionID: p.Session.ID, CID: p.Session.CID, UserID: p.UserID, Role: p.Role, JoinedAt: db.At(p.JoinedAt)}
-		if _, err := tx.NewInsert().Model(row).On("CONFLICT (user_session_id) DO NOTHING").Exec(ctx); err != nil {
+		res, err := tx.NewInsert().Model(row).On("CONFLICT (user_session_id) DO NOTHING").Exec(ctx)
+		if err != nil {
 			return fmt.Errorf("write participant %s: %w", p.UserID, err)
 		}
-		return n.tell(ctx, tx, event.CallParticipantJoined, p, p.JoinedAt, "")
+		if k, err := res.RowsAffected(); err != nil || k == 0 {
+			return err
+		}
+		who, err := n.participant(ctx, p)
+		if err != nil {
+			return err
+		}
+		joined := event.ParticipantJoined{
+			Type: event.CallParticipantJoined, CreatedAt: p.JoinedAt.UTC(), CallCID: p.Session.CID, SessionID: p.Session.ID, Participant: who,
+		}
+		return n.tell(ctx, tx, joined.Type, p, p.JoinedAt, joined)
 	})
 }
 
 func (n *Node) leave(ctx context.Context, p call.Participant, reason string) error {
-	return n.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		var row db.ParticipantRow
-		if err := tx.NewSelect().Model(&row).Where("user_session_id = ?", p.UserSessionID).Scan(ctx); err != nil {
-			return fmt.Errorf("read participant %s: %w", p.UserID, err)
-		}
-		row.LeftAt, row.LeaveReason = db.At(p.LeftAt), reason
-		if _, err := tx.NewUpdate().Model(&row).Column("left_at", "leave_reason").WherePK().Exec(ctx); err != nil {
-			return fmt.Errorf("update participant %s: %w", p.UserID, err)
-		}
-		return n.tell(ctx, tx, event.CallParticipantLeft, p, p.LeftAt, reason)
-	})
+	return n.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error { return n.close(ctx, tx, p, reason) })
 }
 
-func (n *Node) tell(ctx context.Context, tx bun.Tx, typ string, p call.Participant, at time.Time, reason string) error {
+// close notes the end of a connection, unless that was done.
+func (n *Node) close(ctx context.Context, tx bun.Tx, p call.Participant, reason string) error {
+	res, err := tx.NewUpdate().Model((*db.ParticipantRow)(nil)).Set("left_at = ?", db.At(p.LeftAt)).Set("leave_reason = ?", reason).
+		Where("user_session_id = ?", p.UserSessionID).Where("left_at = 0").Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("update participant %s: %w", p.UserID, err)
+	}
+	if k, err := res.RowsAffected(); err != nil || k == 0 {
+		return err
+	}
+	_, err = tx.NewUpdate().Model((*db.UserRow)(nil)).Set("online = 0").Set("last_active = ?", db.At(p.LeftAt)).Where("id = ?", p.UserID).
+		Where("NOT EXISTS (SELECT 1 FROM participants AS p WHERE p.user_id = ? AND p.left_at = 0)", p.UserID).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("note that %s went: %w", p.UserID, err)
+	}
+	who, err := n.participant(ctx, p)
+	if err != nil {
+		return err
+	}
+	left := event.ParticipantLeft{
+		Type: event.CallParticipantLeft, CreatedAt: p.LeftAt.UTC(), CallCID: p.Session.CID, SessionID: p.Session.ID, Participant: who,
+		DurationSeconds: max(0, int(p.LeftAt.Sub(p.JoinedAt).Seconds())), Reason: reason,
+	}
+	return n.tell(ctx, tx, left.Type, p, p.LeftAt, left)
+}
+
+// participant is the connection as events show it.
+func (n *Node) participant(ctx context.Context, p call.Participant) (event.Participant, error) {
 	user, err := n.cfg.DB.UserIn(ctx, p.UserID, p.Session.CID)
 	if err != nil {
-		return fmt.Errorf("read user %s: %w", p.UserID, err)
+		return event.Participant{}, fmt.Errorf("read user %s: %w", p.UserID, err)
 	}
-	body := participantEvent{
-		Type: typ, CreatedAt: at.UTC(), CallCID: p.Session.CID, SessionID: p.Session.ID, Reason: reason,
-		Participant: participantShape{User: user, UserSessionID: p.UserSessionID, Role: p.Role, JoinedAt: p.JoinedAt.UTC()},
+	return event.Participant{User: user, UserSessionID: p.UserSessionID, Role: p.Role, JoinedAt: p.JoinedAt.UTC()}, nil
+}
+
+// tell enqueues that somebody came or went, and how many are there now.
+func (n *Node) tell(ctx context.Context, tx bun.Tx, typ string, p call.Participant, at time.Time, body any) error {
+	cid := p.Session.CID
+	var counts []struct {
+		Role string
+		N    int
 	}
-	if typ == event.CallParticipantLeft {
-		seconds := int(at.Sub(p.JoinedAt).Seconds())
-		body.DurationSeconds = &seconds
+	err := tx.NewSelect().Model((*db.ParticipantRow)(nil)).Column("role").ColumnExpr("count(*) AS n").
+		Where("session_id = ?", p.Session.ID).Where("left_at = 0").Group("role").Scan(ctx, &counts)
+	if err != nil {
+		return fmt.Errorf("count participants of %s: %w", cid, err)
 	}
-	return db.Enqueue(ctx, tx, event.TopicPublic, event.New(typ, p.Session.CID+"/"+p.UserID, at, body))
+	now := event.ParticipantCount{
+		Type: event.CallParticipantCount, CreatedAt: at.UTC(), CallCID: cid, SessionID: p.Session.ID, CountByRole: map[string]int{},
+	}
+	for _, c := range counts {
+		now.CountByRole[c.Role] = c.N
+	}
+	return db.Enqueue(ctx, tx, event.TopicPublic,
+		event.New(typ, cid+"/"+p.UserID, at, body), event.New(now.Type, cid, at, now))
 }

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -43,8 +42,8 @@ func (n *Node) beginSession(ctx context.Context, cid, sessionID string, at time.
 		if err != nil {
 			return fmt.Errorf("read settings of %s: %w", cid, err)
 		}
-		evs := []event.Envelope{publicState(event.CallSessionStarted, cid, sessionID, "", at)}
-		on = row.FrameEgressID != "" || settings.Mode == "auto-on"
+		over := !row.EndedAt.IsZero() || !row.DeletedAt.IsZero()
+		on = !over && (row.FrameEgressID != "" || settings.Mode == "auto-on")
 		begins := on && row.FrameEgressID == "" // else whoever set the id has told it
 		if begins {
 			row.FrameEgressID = event.NewID()
@@ -53,10 +52,11 @@ func (n *Node) beginSession(ctx context.Context, cid, sessionID string, at time.
 		if _, err := tx.NewUpdate().Model(&row).Column("current_session_id", "frame_egress_id", "updated_at").WherePK().Exec(ctx); err != nil {
 			return fmt.Errorf("update call %s: %w", cid, err)
 		}
+		egress := ""
 		if begins {
-			evs = append(evs, publicState(event.CallFrameRecordingStarted, cid, sessionID, row.FrameEgressID, at))
+			egress = row.FrameEgressID
 		}
-		return n.enqueuePublic(ctx, tx, cid, evs)
+		return n.tellState(ctx, tx, event.CallSessionStarted, event.CallFrameRecordingStarted, cid, sessionID, egress, at)
 	})
 	if err != nil {
 		return err
@@ -64,6 +64,9 @@ func (n *Node) beginSession(ctx context.Context, cid, sessionID string, at time.
 	if on {
 		settings, err := n.cfg.Settings(row.Settings.V)
 		if err != nil {
+			return err
+		}
+		if settings.Storage, err = n.storageOf(ctx, n.cfg.DB, row); err != nil {
 			return err
 		}
 		n.cfg.Sampler.SetRecording(cid, true, row.FrameEgressID, settings.Settings)
@@ -75,26 +78,47 @@ func (n *Node) endSession(ctx context.Context, tx bun.Tx, cid, sessionID string,
 	if _, err := tx.NewUpdate().Model((*db.SessionRow)(nil)).Set("ended_at = ?", db.At(at)).Where("id = ? AND ended_at = 0", sessionID).Exec(ctx); err != nil {
 		return fmt.Errorf("end session %s: %w", sessionID, err)
 	}
-	if _, err := tx.NewUpdate().Model((*db.ParticipantRow)(nil)).Set("left_at = ?", db.At(at)).Where("session_id = ? AND left_at = 0", sessionID).Exec(ctx); err != nil {
-		return fmt.Errorf("end participants of %s: %w", sessionID, err)
+	if err := n.closeAll(ctx, tx, sessionID, at); err != nil {
+		return err
 	}
 	var row db.CallRow
-	if err := tx.NewSelect().Model(&row).Where("cid = ?", cid).Scan(ctx); err != nil {
+	err := tx.NewSelect().Model(&row).Where("cid = ?", cid).Scan(ctx)
+	if db.IsNotFound(err) {
+		n.cfg.Sampler.SetRecording(cid, false, "", capture.Settings{})
+		return nil // deleted, with all that was known of it
+	}
+	if err != nil {
 		return fmt.Errorf("read call %s: %w", cid, err)
 	}
 	if row.CurrentSessionID != sessionID {
 		return nil // a newer session has begun
 	}
-	evs := []event.Envelope{publicState(event.CallSessionEnded, cid, sessionID, "", at)}
-	if row.FrameEgressID != "" {
-		evs = append(evs, publicState(event.CallFrameRecordingStopped, cid, sessionID, row.FrameEgressID, at))
-	}
+	egress := row.FrameEgressID
 	n.cfg.Sampler.SetRecording(cid, false, row.FrameEgressID, capture.Settings{})
 	row.CurrentSessionID, row.FrameEgressID, row.UpdatedAt = "", "", db.At(at)
 	if _, err := tx.NewUpdate().Model(&row).Column("current_session_id", "frame_egress_id", "updated_at").WherePK().Exec(ctx); err != nil {
 		return fmt.Errorf("update call %s: %w", cid, err)
 	}
-	return n.enqueuePublic(ctx, tx, cid, evs)
+	return n.tellState(ctx, tx, event.CallSessionEnded, event.CallFrameRecordingStopped, cid, sessionID, egress, at)
+}
+
+// closeAll ends the connections of a session that nobody said the end of: a
+// killed run's.
+func (n *Node) closeAll(ctx context.Context, tx bun.Tx, sessionID string, at time.Time) error {
+	var open []db.ParticipantRow
+	if err := tx.NewSelect().Model(&open).Where("session_id = ?", sessionID).Where("left_at = 0").Order("joined_at").Scan(ctx); err != nil {
+		return fmt.Errorf("list participants of %s: %w", sessionID, err)
+	}
+	for _, p := range open {
+		err := n.close(ctx, tx, call.Participant{
+			Session: call.Session{ID: sessionID, CID: p.CID}, UserID: p.UserID, Role: p.Role,
+			UserSessionID: p.UserSessionID, JoinedAt: p.JoinedAt.Time, LeftAt: at,
+		}, "connection lost")
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RecordingFailed tells the outside that a call is no longer looked at.
@@ -102,7 +126,7 @@ func (n *Node) RecordingFailed(cid, egressID string, reason event.GapReason, at 
 	n.log.Error("frame recording fails", "call", cid, "reason", reason)
 	n.enqueue(func(ctx context.Context) error {
 		return n.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-			return n.enqueuePublic(ctx, tx, cid, []event.Envelope{publicState(event.CallFrameRecordingFailed, cid, "", egressID, at)})
+			return n.tellState(ctx, tx, "", event.CallFrameRecordingFailed, cid, "", egressID, at)
 		})
 	})
 }
@@ -123,32 +147,23 @@ func (n *Node) endLeftovers(ctx context.Context) error {
 	})
 }
 
-// publicState is an event whose "call" object is filled in by enqueuePublic.
-func publicState(typ, cid, sessionID, egressID string, at time.Time) event.Envelope {
-	body := map[string]any{"type": typ, "created_at": at.UTC(), "call_cid": cid}
-	if sessionID != "" {
-		body["session_id"] = sessionID
-	}
-	if egressID != "" {
-		body["egress_id"] = egressID
-	}
-	return event.New(typ, cid, at, body)
-}
-
-func (n *Node) enqueuePublic(ctx context.Context, tx bun.Tx, cid string, evs []event.Envelope) error {
-	call, err := n.cfg.DB.CallBody(ctx, cid)
+// tellState enqueues what became of a session, if sessionType is given, and of
+// frame recording, if there is an egressID; with the call as it is now.
+func (n *Node) tellState(ctx context.Context, tx bun.Tx, sessionType, frameType, cid, sessionID, egressID string, at time.Time) error {
+	body, err := n.cfg.DB.CallBody(ctx, cid)
 	if err != nil {
 		return fmt.Errorf("describe call %s: %w", cid, err)
 	}
-	for i := range evs {
-		body := map[string]json.RawMessage{}
-		if err := evs[i].Decode(&body); err != nil {
-			return err
-		}
-		body["call"] = call
-		if evs[i].Data, err = json.Marshal(body); err != nil {
-			return err
-		}
+	var evs []event.Envelope
+	if sessionType != "" {
+		evs = append(evs, event.New(sessionType, cid, at, event.CallSession{
+			Type: sessionType, CreatedAt: at.UTC(), CallCID: cid, SessionID: sessionID, Call: body,
+		}))
+	}
+	if egressID != "" {
+		evs = append(evs, event.New(frameType, cid, at, event.FrameRecordingState{
+			Type: frameType, CreatedAt: at.UTC(), CallCID: cid, Call: body, EgressID: egressID,
+		}))
 	}
 	return db.Enqueue(ctx, tx, event.TopicPublic, evs...)
 }
