@@ -54,7 +54,7 @@ func (s *Server) tellDeleted(ctx context.Context, tx bun.Tx, cid string, hard bo
 	if _, err := setFrameRecording(ctx, s.cfg.DB, tx, now, cid, false); err != nil {
 		return err
 	}
-	if err := orderEnd(ctx, tx, cid, "the call was deleted", now); err != nil {
+	if err := s.orderEnd(ctx, cid, "the call was deleted"); err != nil {
 		return err
 	}
 	if err := s.cfg.DB.TellCallChanged(ctx, tx, event.CallDeleted, cid, now); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"stillwatch/actions"
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
@@ -164,7 +165,7 @@ func (s *Server) EndCall(ctx context.Context, req api.EndCallRequestObject) (api
 		if err != nil || !ended {
 			return err
 		}
-		if err := orderEnd(ctx, tx, call.CID, "the call has ended", now); err != nil {
+		if err := s.orderEnd(ctx, call.CID, "the call has ended"); err != nil {
 			return err
 		}
 		return s.auditAs(request(ctx), ctx, tx, "call.end", call.CID, nil)
@@ -172,8 +173,13 @@ func (s *Server) EndCall(ctx context.Context, req api.EndCallRequestObject) (api
 	return api.EndCall200JSONResponse{}, err
 }
 
-// orderEnd orders the capture nodes to close every connection of the call.
-func orderEnd(ctx context.Context, tx bun.Tx, cid, reason string, now time.Time) error {
-	order := event.Control{ControlID: event.NewID(), Kind: event.ControlEndCall, CID: cid, Reason: reason}
-	return db.Enqueue(ctx, tx, event.TopicControl, event.New(event.TypeControl, cid, now, order))
+// orderEnd has every connection of the call closed; the order is repeated
+// until a capture node confirms it.
+func (s *Server) orderEnd(ctx context.Context, cid, reason string) error {
+	by, err := actor(request(ctx), "")
+	if err != nil {
+		return err
+	}
+	_, err = s.cfg.Actions.EndCall(ctx, actions.EndCallRequest{CID: cid, ByUserID: by, Reason: reason})
+	return err
 }

@@ -128,7 +128,11 @@ func (b *bench) decided(token, id, request string) db.RecordingDecision {
 // TestTheCallerDecides: who starts the call, and their domain; nobody else.
 func TestTheCallerDecides(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, func(c *Config) { c.Recording = permission.System{Record: permission.Audio} })
+	callerDecides(t, newBench(t, func(c *Config) { c.Recording = permission.System{Record: permission.Audio} }))
+}
+
+func callerDecides(t *testing.T, b *bench) {
+	t.Helper()
 	b.server(http.StatusOK, "POST", "/api/v2/users", `{"users":{
 		"alice":{"id":"alice","teams":["red"]},"bob":{"id":"bob","teams":["red"]},"carl":{"id":"carl","teams":["none","blue","red"]},
 		"dan":{"id":"dan","teams":["none"]}}}`)

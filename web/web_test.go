@@ -43,7 +43,12 @@ type bench struct {
 
 func newBench(t *testing.T, changes ...func(*Config)) *bench {
 	t.Helper()
-	d, err := db.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "test.db"))
+	return newBenchOn(t, "sqlite://"+filepath.Join(t.TempDir(), "test.db"), changes...)
+}
+
+func newBenchOn(t *testing.T, url string, changes ...func(*Config)) *bench {
+	t.Helper()
+	d, err := db.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
