@@ -228,7 +228,7 @@ func TestActionWithoutAnExecutorFailsLoudly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	req := banOf("bob")
-	req.Kind = event.ActionBlur
+	req.Kind = "dance"
 	w.ok(executorOf(w, nil).Execute(t.Context(), w.request(req)))
 	if w.action(req.ActionID).State != db.ActionStateFailed || w.audits("action.failed") != 1 {
 		t.Error("did not fail")

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
+
+	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
 	"stillwatch/moderation/policy"
@@ -17,7 +20,13 @@ type (
 )
 
 // policyMark tells one state of the API's rules and configs from another.
-type policyMark struct{ rules, configs, rulesAt, configsAt int64 }
+type policyMark string
+
+// FilePolicy is what holds where no rule or config of the API does.
+func (s *Service) FilePolicy() Policy { return s.cfg.Policy }
+
+// Policy is the policy in force.
+func (s *Service) Policy() Policy { return s.current() }
 
 // current is the policy in force.
 func (s *Service) current() policy.Config {
@@ -59,17 +68,29 @@ func (s *Service) Reload(ctx context.Context) error {
 	return nil
 }
 
-func readMark(ctx context.Context, d *db.DB) (m policyMark, err error) {
+// readMark reads which rules and configs there are and when each was changed:
+// a newest change alone could be hidden behind that of a clock ahead.
+func readMark(ctx context.Context, d *db.DB) (policyMark, error) {
+	var mark strings.Builder
 	for _, t := range []struct {
 		model any
-		n, at *int64
-	}{{(*db.RuleRow)(nil), &m.rules, &m.rulesAt}, {(*db.ConfigRow)(nil), &m.configs, &m.configsAt}} {
-		err := d.NewSelect().Model(t.model).ColumnExpr("COUNT(*), COALESCE(MAX(updated_at), 0)").Scan(ctx, t.n, t.at)
-		if err != nil {
-			return m, fmt.Errorf("look for changed rules: %w", err)
+		key   string
+	}{{(*db.RuleRow)(nil), "id"}, {(*db.ConfigRow)(nil), "key"}} {
+		var rows []struct {
+			Name      string
+			UpdatedAt int64
 		}
+		err := d.NewSelect().Model(t.model).ColumnExpr("? AS name, updated_at", bun.Ident(t.key)).
+			OrderExpr("?", bun.Ident(t.key)).Scan(ctx, &rows)
+		if err != nil {
+			return "", fmt.Errorf("look for changed rules: %w", err)
+		}
+		for _, r := range rows {
+			fmt.Fprintf(&mark, "%s@%d ", r.Name, r.UpdatedAt)
+		}
+		mark.WriteByte('\n')
 	}
-	return m, nil
+	return policyMark(mark.String()), nil
 }
 
 // stored reads the rules and configs. One that does not pass the checks any

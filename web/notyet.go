@@ -42,21 +42,12 @@ func (notYet) CheckExternalStorage(context.Context, api.CheckExternalStorageRequ
 	return nil, missing("CheckExternalStorage")
 }
 
-func (notYet) Analyze(context.Context, api.AnalyzeRequestObject) (api.AnalyzeResponseObject, error) {
-	return nil, missing("Analyze")
-}
-
-func (notYet) Check(context.Context, api.CheckRequestObject) (api.CheckResponseObject, error) {
-	return nil, missing("Check")
-}
 
 
 
 
 
-func (notYet) CustomCheck(context.Context, api.CustomCheckRequestObject) (api.CustomCheckResponseObject, error) {
-	return nil, missing("CustomCheck")
-}
+
 
 
 
