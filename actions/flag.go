@@ -43,20 +43,15 @@ func (w write) what() FlagRequest {
 // backends. It returns the review item's id.
 func (w write) flag(ctx context.Context) (string, error) {
 	r := w.what()
-	row, known, err := w.openItem(ctx, r)
+	row, known, err := w.item(ctx, r)
 	if err != nil {
 		return "", err
-	}
-	if !known {
-		if row, err = w.newItem(ctx, r); err != nil {
-			return "", err
-		}
 	}
 	flag := w.makeFlag(r)
 	if err := w.addFlag(&row, r, flag); err != nil {
 		return "", err
 	}
-	if err := w.saveItem(ctx, row, flag, known); err != nil {
+	if err := w.saveItem(ctx, row, flag); err != nil {
 		return "", err
 	}
 	if r.EntityType == event.EntityCall {
@@ -73,15 +68,41 @@ func (w write) flag(ctx context.Context) (string, error) {
 	})
 }
 
+// item finds the pending review item of the entity, or makes one.
+func (w write) item(ctx context.Context, r FlagRequest) (row db.ReviewItemRow, known bool, err error) {
+	if row, known, err = w.openItem(ctx, r); err != nil || known {
+		return row, known, err
+	}
+	if row, err = w.newItem(ctx, r); err != nil {
+		return row, false, err
+	}
+	res, err := w.tx.NewInsert().Model(&row).On("CONFLICT DO NOTHING").Returning("NULL").Exec(ctx)
+	if err != nil {
+		return row, false, fmt.Errorf("make review item %s: %w", row.ID, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return row, false, err
+	}
+	// Another flag made it at the same moment.
+	id := row.ID
+	if row, known, err = w.openItem(ctx, r); err == nil && !known {
+		err = fmt.Errorf("review item %s was decided on at the same moment", id)
+	}
+	return row, known, err
+}
+
 // openItem finds the pending review item of the entity. The update comes
 // first: it holds the row, so that two flags at once add up, and a decision
 // either comes before the flag or sees it.
 func (w write) openItem(ctx context.Context, r FlagRequest) (row db.ReviewItemRow, known bool, err error) {
-	_, err = w.tx.NewUpdate().Model((*db.ReviewItemRow)(nil)).Set("updated_at = ?", db.At(w.now)).
+	res, err := w.tx.NewUpdate().Model((*db.ReviewItemRow)(nil)).Set("updated_at = ?", db.At(w.now)).
 		Where("entity_type = ?", r.EntityType).Where("entity_id = ?", r.EntityID).Where("entity_creator_id = ?", r.UserID).
 		Where("status = ?", event.ReviewPending).Exec(ctx)
 	if err != nil {
 		return row, false, fmt.Errorf("hold the review item: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return row, false, err // one that appears from here on is not held
 	}
 	var rows []db.ReviewItemRow
 	err = w.tx.NewSelect().Model(&rows).Where("entity_type = ?", r.EntityType).Where("entity_id = ?", r.EntityID).
@@ -95,11 +116,11 @@ func (w write) openItem(ctx context.Context, r FlagRequest) (row db.ReviewItemRo
 	return rows[0], true, nil
 }
 
-// newItem makes a review item. Its id follows from how many the entity had
-// before, so that two executors cannot both make one.
+// newItem is a review item to be made. Its id follows from how many were
+// decided on before, so that two flags at once cannot make two.
 func (w write) newItem(ctx context.Context, r FlagRequest) (db.ReviewItemRow, error) {
 	n, err := w.tx.NewSelect().Model((*db.ReviewItemRow)(nil)).Where("entity_id = ?", r.EntityID).Where("entity_type = ?", r.EntityType).
-		Where("entity_creator_id = ?", r.UserID).Count(ctx)
+		Where("entity_creator_id = ?", r.UserID).Where("status <> ?", event.ReviewPending).Count(ctx)
 	if err != nil {
 		return db.ReviewItemRow{}, fmt.Errorf("count review items: %w", err)
 	}
@@ -110,6 +131,7 @@ func (w write) newItem(ctx context.Context, r FlagRequest) (db.ReviewItemRow, er
 	row := db.ReviewItemRow{
 		ID: event.DeriveID(parts...), EntityType: r.EntityType, EntityID: r.EntityID, EntityCreatorID: r.UserID,
 		Status: event.ReviewPending, RecommendedAction: string(event.ActionFlag), SessionID: r.SessionID, CreatedAt: db.At(w.now),
+		UpdatedAt: db.At(w.now),
 	}
 	row.Payload.V, row.Flags.V = json.RawMessage("{}"), json.RawMessage("[]")
 	row.Teams.V, row.Languages.V = []string{}, []string{}
@@ -205,13 +227,9 @@ func (w write) extend(p event.ModerationPayload, r FlagRequest) event.Moderation
 
 func newest[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
 
-func (w write) saveItem(ctx context.Context, row db.ReviewItemRow, f event.Flag, known bool) (err error) {
-	if known {
-		_, err = w.tx.NewUpdate().Model(&row).WherePK().
-			Column("severity", "recommended_action", "payload", "flags", "flags_count", "session_id", "config_key", "updated_at").Exec(ctx)
-	} else {
-		_, err = w.tx.NewInsert().Model(&row).Exec(ctx)
-	}
+func (w write) saveItem(ctx context.Context, row db.ReviewItemRow, f event.Flag) error {
+	_, err := w.tx.NewUpdate().Model(&row).WherePK().
+		Column("severity", "recommended_action", "payload", "flags", "flags_count", "session_id", "config_key", "updated_at").Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("save review item %s: %w", row.ID, err)
 	}

@@ -60,12 +60,12 @@ func (w write) overruled(ctx context.Context) (bool, error) {
 // cleared tells whether somebody decided in the participant's favour, about
 // this session or, without naming one, since it began.
 func (w write) cleared(ctx context.Context) (bool, error) {
-	var began []db.Time
+	var began []int64 // nanoseconds since 1970
 	err := w.tx.NewSelect().Model((*db.SessionRow)(nil)).Column("started_at").Where("id = ?", w.req.SessionID).Scan(ctx, &began)
 	if err != nil {
 		return false, fmt.Errorf("read session %s: %w", w.req.SessionID, err)
 	}
-	since := db.Time{}
+	since := int64(0)
 	if len(began) > 0 {
 		since = began[0]
 	}

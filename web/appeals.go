@@ -131,6 +131,9 @@ func (s *Server) QueryAppeals(ctx context.Context, req api.QueryAppealsRequestOb
 // cannot be decided on does not hold the others up.
 func (s *Server) BulkActionAppeals(ctx context.Context, req api.BulkActionAppealsRequestObject) (api.BulkActionAppealsResponseObject, error) {
 	in := orZero(req.Body)
+	if len(in.AppealIds) == 0 { // no body at all
+		return nil, badField("appeal_ids", "is missing")
+	}
 	var out api.BulkActionAppeals200JSONResponse
 	for _, id := range in.AppealIds {
 		one := api.SubmitActionRequest{AppealID: id, ActionType: string(in.ActionType), UserID: in.UserID}

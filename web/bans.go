@@ -17,6 +17,9 @@ const maxOffset = 10_000
 // Ban bans a user. The connection is closed a moment later.
 func (s *Server) Ban(ctx context.Context, req api.BanRequestObject) (api.BanResponseObject, error) {
 	in := orZero(req.Body)
+	if in.TargetUserID == "" { // no body at all
+		return nil, badField("target_user_id", "is missing")
+	}
 	if err := checkBan(in.IPBan, in.ChannelCid, ""); err != nil {
 		return nil, err
 	}

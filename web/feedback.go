@@ -16,6 +16,9 @@ import (
 // should have been. A moderator has one word on each item, the last.
 func (s *Server) SubmitModerationFeedback(ctx context.Context, req api.SubmitModerationFeedbackRequestObject) (api.SubmitModerationFeedbackResponseObject, error) {
 	in := orZero(req.Body)
+	if in.ItemID == "" { // no body at all
+		return nil, badField("item_id", "is missing")
+	}
 	by, err := actor(request(ctx), in.UserID)
 	if err != nil {
 		return nil, err

@@ -145,6 +145,9 @@ func flagBody(r db.FlagRow) (api.FlagBody, error) {
 // GetFlagCount counts the flags of a user.
 func (s *Server) GetFlagCount(ctx context.Context, req api.GetFlagCountRequestObject) (api.GetFlagCountResponseObject, error) {
 	in := orZero(req.Body)
+	if in.EntityCreatorID == "" { // no body at all
+		return nil, badField("entity_creator_id", "is missing")
+	}
 	q := s.cfg.DB.NewSelect().Model((*db.FlagRow)(nil)).Where("entity_creator_id = ?", in.EntityCreatorID)
 	if in.EntityType != "" {
 		q = q.Where("entity_type = ?", in.EntityType)

@@ -63,6 +63,9 @@ func (s *Server) muted(ctx context.Context, in api.MuteRequest) (user string, kn
 		return "", nil, nil, err
 	}
 	targets := sortedSet(in.TargetIds)
+	if len(targets) == 0 { // no body at all
+		return "", nil, nil, badField("target_ids", "is missing")
+	}
 	var have []string
 	err = s.cfg.DB.NewSelect().Model((*db.UserRow)(nil)).Column("id").Where("id IN (?)", bun.List(targets)).Scan(ctx, &have)
 	if err != nil {
