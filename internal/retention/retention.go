@@ -40,6 +40,10 @@ type Config struct {
 	Every time.Duration
 	// Page is how many frames are deleted between two marks.
 	Page int
+	// External has frames in external storages deleted as well. Without it
+	// their rows alone are marked: what is in a bucket of somebody else's is
+	// theirs to delete.
+	External bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log takes progress and what goes wrong; nil means slog's default.
@@ -85,7 +89,10 @@ func (s *Sweeper) Start(context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.done = cancel, make(chan struct{})
-	go s.run(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.run(ctx) })
+	wg.Go(func() { s.runTaskLoop(ctx) })
+	go func() { wg.Wait(); close(s.done) }()
 	return nil
 }
 
@@ -101,7 +108,6 @@ func (s *Sweeper) Close() error {
 }
 
 func (s *Sweeper) run(ctx context.Context) {
-	defer close(s.done)
 	tick := time.NewTicker(s.cfg.Every)
 	defer tick.Stop()
 	for {
@@ -164,6 +170,7 @@ type frame struct {
 	bun.BaseModel `bun:"table:frames,alias:f"`
 	ID            string
 	ObjectKey     string
+	Storage       string
 	ExpiresAt     db.Time
 }
 
@@ -189,7 +196,7 @@ func (s *Sweeper) deleteObjects(ctx context.Context, page []frame) (gone []strin
 		if held {
 			continue
 		}
-		if err == nil {
+		if err == nil && (f.Storage == "" || s.cfg.External) {
 			err = s.objects.Delete(ctx, f.ObjectKey)
 		}
 		if err != nil {
