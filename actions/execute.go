@@ -43,13 +43,22 @@ func (w write) execute(ctx context.Context) (bool, error) {
 		}
 		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.ban)
 	case event.ActionKick:
+		if overruled, err := w.overruled(ctx); err != nil || overruled {
+			return overruled, err
+		}
 		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.kick)
 	case event.ActionMute:
 		if len(w.req.Tracks) == 0 {
 			return w.refuse(ctx, "no kind of track is named")
 		}
+		if overruled, err := w.overruled(ctx); err != nil || overruled {
+			return overruled, err
+		}
 		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.mute)
 	case event.ActionEndCall:
+		if overruled, err := w.overruled(ctx); err != nil || overruled {
+			return overruled, err
+		}
 		return w.step(ctx, db.ActionStateRequested, db.ActionStateSent, w.endCall)
 	default:
 		return w.refuse(ctx, "no executor for "+string(w.req.Kind))

@@ -7,7 +7,6 @@ import (
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
-	"stillwatch/internal/event"
 )
 
 // Decisions of people, as SubmitAction names them.
@@ -30,8 +29,9 @@ const (
 // the policy does not ban after them by itself, it asks.
 var clearing = []string{DecideMarkReviewed, DecideUnban, DecideUnblock, DecideRestore}
 
-// overruled withholds a ban of the policy that a person's decision stands
-// against, and puts it to people instead: a flag that recommends the ban.
+// overruled withholds what the policy wants done to a participant when a
+// person's decision stands against it, and puts it to people instead: a flag
+// that recommends it.
 func (w write) overruled(ctx context.Context) (bool, error) {
 	if w.req.DecisionID == "" {
 		return false, nil
@@ -48,12 +48,12 @@ func (w write) overruled(ctx context.Context) (bool, error) {
 		why := "people have banned the user already"
 		if !banned {
 			why = "a moderator decided otherwise in this session"
-			w.req.Recommend = event.ActionBan
+			w.req.Recommend = w.req.Kind
 			if _, err := w.flag(ctx); err != nil {
 				return err
 			}
 		}
-		return w.audit(ctx, "ban.withheld", map[string]any{"why": why})
+		return w.audit(ctx, string(w.req.Kind)+".withheld", map[string]any{"why": why})
 	})
 }
 
