@@ -36,7 +36,7 @@ func (n *Node) ParticipantJoined(p call.Participant) {
 		if !open {
 			n.cfg.Calls.EndCall(cid, "the call has ended")
 		}
-		return nil
+		return n.muteAgain(ctx, cid, p.UserID)
 	})
 }
 
