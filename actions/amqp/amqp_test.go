@@ -85,6 +85,7 @@ func TestRabbitMQ(t *testing.T) {
 	t.Run("exchange", func(t *testing.T) { exchange(t, server) })
 	t.Run("a queue that is there is taken as it is", func(t *testing.T) { present(t, server) })
 	t.Run("a deleted queue is made again", func(t *testing.T) { deleted(t, server) })
+	t.Run("a broker that takes nothing", func(t *testing.T) { blocked(t, server) })
 	t.Run("demands", func(t *testing.T) {
 		peertest.Run(t, peertest.Subject{
 			New:      transport,
@@ -185,6 +186,25 @@ func deleted(t *testing.T, server *testkit.Rabbit) {
 	if got := received(t, server, "gone"); len(got) != 1 {
 		t.Errorf("the queue holds %d messages", len(got))
 	}
+}
+
+// blocked makes the broker believe that it has no memory left.
+func blocked(t *testing.T, server *testkit.Rabbit) {
+	tr := transport(peertest.Guard(t))
+	defer tr.Close()
+	h := hookTo(server.URL)
+	h.Settings.AMQPProcessedQueue = "patient"
+	h.Timeout = 500 * time.Millisecond
+	m := peertest.Message(1)
+	m.Type = event.CallRecordingReady
+	peertest.MustSend(t, tr, h, m)
+	server.Control("set_vm_memory_high_watermark", "0")
+	testkit.Eventually(t, 30*time.Second, func() bool {
+		res := peertest.Send(t, tr, h, m)
+		return res.Throttled && res.Err.Error() == errBlocked.Error()
+	}, "it says that it is blocked")
+	server.Control("set_vm_memory_high_watermark", "0.4")
+	testkit.Eventually(t, 30*time.Second, func() bool { return peertest.Send(t, tr, h, m).OK() }, "it takes messages again")
 }
 
 func restart(t *testing.T, server *testkit.Rabbit) {

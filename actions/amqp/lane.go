@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	broker "github.com/rabbitmq/amqp091-go"
 )
@@ -34,6 +35,7 @@ func (w *lane) publish(ctx context.Context, r route, msg broker.Publishing) erro
 	}
 	ok, err := confirm.WaitContext(ctx)
 	if err != nil {
+		w.late = confirm
 		return err
 	}
 	select {
@@ -52,29 +54,40 @@ func (w *lane) publish(ctx context.Context, r route, msg broker.Publishing) erro
 	return errNack
 }
 
-// take returns a channel that nobody uses, or nil.
+// take returns a channel that nobody uses and nothing more comes on, or nil.
 func (s *session) take() *lane {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.free) > 0 {
-		w := s.free[len(s.free)-1]
-		s.free = s.free[:len(s.free)-1]
-		if !w.ch.IsClosed() {
+	s.free = slices.DeleteFunc(s.free, func(w *lane) bool { return w.ch.IsClosed() })
+	for i, w := range s.free {
+		if w.settled() {
+			s.free = slices.Delete(s.free, i, i+1)
 			return w
 		}
 	}
 	return nil
 }
 
-// drop closes a channel; a broker that does not answer loses the connection.
-func (w *lane) drop() {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
-	defer cancel()
-	defer w.s.cutAt(ctx)()
-	_ = w.ch.Close()
+// settled tells whether the broker has said all that there is to say about
+// what was sent before.
+func (w *lane) settled() bool {
+	if w.late == nil {
+		return true
+	}
+	select {
+	case <-w.late.Done():
+	default:
+		return false
+	}
+	select {
+	case <-w.returned:
+	default:
+	}
+	w.late = nil
+	return true
 }
 
-// keep puts a channel back that nothing more comes on.
+// keep puts a channel back.
 func (s *session) keep(w *lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +103,7 @@ func (s *session) open() (*lane, error) {
 		_ = ch.Close()
 		return nil, fmt.Errorf("ask for confirms: %w", err)
 	}
-	return &lane{s, ch, ch.NotifyReturn(make(chan broker.Return, 1))}, nil
+	return &lane{s: s, ch: ch, returned: ch.NotifyReturn(make(chan broker.Return, 1))}, nil
 }
 
 // needs is what has to be there for the route: its exchange, or its queue.

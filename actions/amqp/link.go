@@ -59,11 +59,13 @@ type session struct {
 }
 
 // lane is a channel in confirm mode. returned has room for the one message
-// that may be under way.
+// that may be under way. late is the confirm that a send did not wait for any
+// longer; until it comes, the lane is of no use.
 type lane struct {
 	s        *session
 	ch       *broker.Channel
 	returned chan broker.Return
+	late     *broker.DeferredConfirmation
 }
 
 func newLink(to target, out peer.Out) (*link, error) {
@@ -81,14 +83,14 @@ func (l *link) send(ctx context.Context, r route, msg broker.Publishing) error {
 		return err
 	}
 	err = way.publish(ctx, r, msg)
-	if returned := (*returnedError)(nil); err == nil || errors.As(err, &returned) {
-		way.s.keep(way)
-	} else {
-		way.drop() // what is still to come on it belongs to this send
+	way.s.keep(way)
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		l.unsure(ctx, way.s, r)
+	if ctx.Err() != nil && way.s.isBlocked() {
+		return errBlocked
 	}
+	l.unsure(ctx, way.s, r)
 	return err
 }
 
@@ -198,7 +200,7 @@ func (l *link) outcome(ctx context.Context, err error) delivery.Result {
 	if err == nil {
 		return delivery.Result{}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(err, errBlocked) {
 		err = ctx.Err() // what broke when the time was up says less
 	}
 	res := peer.Failure(err, l.password)

@@ -3,7 +3,7 @@ package event
 import "time"
 
 // Types of the events about full recordings. They are in no catalogue until a
-// recorder emits them.
+// recorder emits them. Maps and lists in their bodies are never nil.
 const (
 	CallRecordingStarted = "call.recording_started"
 	CallRecordingStopped = "call.recording_stopped"

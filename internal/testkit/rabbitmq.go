@@ -90,6 +90,16 @@ func (r *Rabbit) Start() {
 // Stop ends the server in order.
 func (r *Rabbit) Stop() { r.end() }
 
+// Control runs a command of rabbitmqctl on the server.
+func (r *Rabbit) Control(args ...string) {
+	r.t.Helper()
+	cmd := exec.Command(filepath.Join(filepath.Dir(rabbitScript), "rabbitmqctl"), args...)
+	cmd.Env, cmd.Dir = r.env, r.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+	}
+}
+
 // Channel opens a channel of a connection that ends with the test.
 func (r *Rabbit) Channel() *amqp.Channel {
 	r.t.Helper()
