@@ -170,9 +170,20 @@ func (s *Sender) Offer(ev event.Envelope) {
 	defer s.mu.Unlock()
 	for _, l := range s.lanes {
 		if s.wants(l.settings(), ev) && l.frames.push(ev) {
-			s.count.frameDropped.Add(1)
+			l.drop()
 		}
 	}
+}
+
+// Dropped is how many frames an enabled hook did not get since it was
+// enabled or the program began.
+func (s *Sender) Dropped(hookID string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lanes[hookID]; l != nil {
+		return l.dropped.Load()
+	}
+	return 0
 }
 
 // run keeps the lanes up to date until the context ends, and wakes those that

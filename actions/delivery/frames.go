@@ -138,6 +138,12 @@ func (l *lane) mayStart(ctx context.Context, first bool) bool {
 	return false
 }
 
+// drop counts a frame that this hook does not get.
+func (l *lane) drop() {
+	l.dropped.Add(1)
+	l.s.count.frameDropped.Add(1)
+}
+
 // sendFrame tries a frame a few times and then lets it go.
 func (l *lane) sendFrame(ctx context.Context, ev event.Envelope) {
 	wait := framePause
@@ -154,7 +160,7 @@ func (l *lane) sendFrame(ctx context.Context, ev event.Envelope) {
 		l.s.count.frameFailed.Add(1)
 		if try == frameTries || ctx.Err() != nil || res.Gone || res.Held || res.Throttled {
 			// Throttled: by the end of the rest a newer one is worth more.
-			l.s.count.frameDropped.Add(1)
+			l.drop()
 			return
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stillwatch/internal/db"
@@ -16,6 +17,8 @@ type lane struct {
 	frames *queue
 	wake   chan struct{}
 	gone   chan struct{}
+
+	dropped atomic.Int64 // frames
 
 	mu      sync.Mutex
 	hook    Hook

@@ -22,6 +22,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run the server with a synthetic call: stills arrive, one participant is flagged and banned."`
 	Bench   benchCmd   `cmd:"" help:"Measure."`
 	Models  modelsCmd  `cmd:"" help:"Build and inspect the classifier models."`
+	Hooks   hooksCmd   `cmd:"" help:"Look after the hooks that events are delivered to."`
 	Token   tokenCmd   `cmd:"" help:"Mint a token for a backend, a participant or a moderator."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
