@@ -17,9 +17,19 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate brings the schema up to the newest migration. On PostgreSQL a
-// session lock lets several processes start at once.
+// migrate brings the schema up to the newest migration.
 func migrate(ctx context.Context, d *bun.DB) error {
+	p, err := migrator(d)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// migrator knows the migrations in the words of d's dialect. On PostgreSQL a
+// session lock lets several processes start at once.
+func migrator(d *bun.DB) (*goose.Provider, error) {
 	gooseDialect := goose.DialectSQLite3
 	words := []string{"{{serial}}", "INTEGER PRIMARY KEY AUTOINCREMENT", "{{elements}}", "json_each", "{{json}}", "TEXT"}
 	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
@@ -28,20 +38,15 @@ func migrate(ctx context.Context, d *bun.DB) error {
 		words = []string{"{{serial}}", "BIGSERIAL PRIMARY KEY", "{{elements}}", "jsonb_array_elements", "{{json}}", "JSONB"}
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		opts = append(opts, goose.WithSessionLocker(locker))
 	}
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p, err := goose.NewProvider(gooseDialect, d.DB, rendered{sub, strings.NewReplacer(words...)}, opts...)
-	if err != nil {
-		return err
-	}
-	_, err = p.Up(ctx)
-	return err
+	return goose.NewProvider(gooseDialect, d.DB, rendered{sub, strings.NewReplacer(words...)}, opts...)
 }
 
 // rendered is a folder of SQL in which the dialect's own words are filled in
