@@ -159,7 +159,7 @@ func (c *decide) repeated(ctx context.Context) (bool, error) {
 	}
 	c.action.Custom.V = c.custom()
 	var rows []db.ReviewActionRow
-	q := c.tx.NewSelect().Model(&rows).Where("at >= ?", db.At(c.now.Add(-repeatWithin))).Order("at DESC", "id DESC").Limit(1)
+	q := c.tx.NewSelect().Model(&rows).Order("at DESC", "id DESC").Limit(1)
 	if c.r.ItemID != "" {
 		q = q.Where("item_id = ?", c.r.ItemID)
 	} else {
@@ -172,6 +172,12 @@ func (c *decide) repeated(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	last, this := rows[0], c.action
+	if !last.At.Before(c.now) { // of one instant, or by a clock set back: the order stays
+		c.action.At = db.At(last.At.Add(1))
+	}
+	if c.now.Sub(last.At.Time) > repeatWithin {
+		return false, nil
+	}
 	same, err := sameJSON(last.Custom.V, this.Custom.V)
 	last.ID, last.At, last.Custom = this.ID, this.At, this.Custom
 	return same && reflect.DeepEqual(last, this), err
