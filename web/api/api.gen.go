@@ -544,7 +544,7 @@ type Action struct {
 	Reason      string `json:"reason"`
 	RequestedAt Time   `json:"requested_at"`
 
-	// State `confirmed` once it has taken effect.
+	// State `confirmed` once it has taken effect, `withheld` when the policy asked for what a person had decided against.
 	State    string `json:"state"`
 	UserID   string `json:"user_id"`
 	UserName string `json:"user_name"`

@@ -2800,10 +2800,10 @@ export interface components {
             by_user_id: string;
             reason: string;
             /**
-             * @description `confirmed` once it has taken effect.
+             * @description `confirmed` once it has taken effect, `withheld` when the policy asked for what a person had decided against.
              * @enum {string}
              */
-            state: "requested" | "sent" | "confirmed" | "failed";
+            state: "requested" | "sent" | "confirmed" | "failed" | "withheld";
             attempts: number;
             requested_at: components["schemas"]["Time"];
             /**
@@ -2824,8 +2824,16 @@ export interface components {
                 [key: string]: unknown;
             };
             track_id?: string;
-            /** @description The rule wanted a ban, and the brake on floods made it a flag. */
+            /** @description The whole rule, when it is one of the API. */
+            call_rule?: {
+                [key: string]: unknown;
+            };
+            /** @description The violation's number, when the rule is one of the API. */
+            violation?: number;
+            /** @description The rule wanted the participant out, and the brake on floods made it a flag. */
             braked?: boolean;
+            /** @description What a braked rule of the API wanted. */
+            wanted?: string;
             /** @description The whole window, oldest first. */
             frames?: components["schemas"]["EvidenceFrame"][];
         } & {
