@@ -16,6 +16,13 @@ type Store interface {
 	Put(ctx context.Context, key string, body []byte, contentType string) error
 }
 
+// ExternalStore puts JPEGs into storages that others own. It returns the
+// reference by which the object is found: key itself means that it lies in
+// our own store, since the storage did not take it.
+type ExternalStore interface {
+	Place(ctx context.Context, storage, key string, body []byte, contentType string) (ref string, err error)
+}
+
 // Publisher sends events.
 type Publisher interface {
 	Publish(ctx context.Context, topic event.Topic, evs ...event.Envelope) error
@@ -56,6 +63,8 @@ type Config struct {
 	Store     Store
 	Publisher Publisher
 	Rows      Rows
+	// External may be nil: then all frames go to Store.
+	External ExternalStore
 	// Tensors may be nil.
 	Tensors TensorSink
 

@@ -124,12 +124,13 @@ func (s *Sampler) store(ctx context.Context, j *job) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StoreTimeout)
 	defer cancel()
 	frame := s.frame(j)
-	if err := s.cfg.Store.Put(ctx, frame.ObjectKey, j.pic.JPEG, "image/jpeg"); err != nil {
+	storage, missed, err := s.keep(ctx, j, &frame)
+	if err != nil {
 		s.cfg.Log.Warn("frame is not stored", "frame", frame.FrameID, "error", err)
 		s.finishGap(j, event.GapStorage, "object store failed")
 		return
 	}
-	s.putRow(frame) // also if telling fails: what is stored must be swept
+	s.putRow(frame, storage, missed) // also if telling fails: what is stored must be swept
 	if s.cfg.Tensors != nil {
 		for size, rgb := range j.pic.Tensors {
 			s.cfg.Tensors.Put(frame.FrameID, size, rgb)
@@ -142,6 +143,21 @@ func (s *Sampler) store(ctx context.Context, j *job) {
 		return
 	}
 	s.finish(j, frame)
+}
+
+// keep stores the JPEG where the call's frames go and notes in frame where it
+// is. storage is the external storage that holds it, and missed the one that
+// should; at most one of them is not "".
+func (s *Sampler) keep(ctx context.Context, j *job, frame *event.FrameReady) (storage, missed string, err error) {
+	wanted, key := j.rec.settings.Storage, frame.ObjectKey
+	if wanted == "" || s.cfg.External == nil {
+		return "", "", s.cfg.Store.Put(ctx, key, j.pic.JPEG, "image/jpeg")
+	}
+	frame.ObjectKey, err = s.cfg.External.Place(ctx, wanted, key, j.pic.JPEG, "image/jpeg")
+	if frame.ObjectKey == key {
+		return "", wanted, err
+	}
+	return wanted, "", err
 }
 
 func (s *Sampler) frame(j *job) event.FrameReady {
@@ -157,12 +173,13 @@ func (s *Sampler) frame(j *job) event.FrameReady {
 	}
 }
 
-func (s *Sampler) putRow(f event.FrameReady) {
+func (s *Sampler) putRow(f event.FrameReady, storage, missed string) {
 	ok := s.cfg.Rows.PutFrame(db.FrameRow{
 		ID: f.FrameID, CID: f.CID, SessionID: f.SessionID, EgressID: f.EgressID, UserID: f.UserID,
 		TrackID: f.TrackID, TrackType: string(f.TrackType), Codec: string(f.Codec),
 		CapturedAt: db.At(f.CapturedAt), ObjectKey: f.ObjectKey, SHA256: f.SHA256, PHash: f.PHash,
 		Width: f.Width, Height: f.Height, Bytes: f.Bytes, ExpiresAt: db.At(f.CapturedAt.Add(s.cfg.Retention)),
+		Storage: storage, FallbackFrom: missed,
 	})
 	if !ok {
 		s.mu.Lock()

@@ -81,7 +81,7 @@ func TestIntervalsAndQualities(t *testing.T) {
 		for _, seconds := range []int{2, 5, 60} {
 			w := newWorld(t, nil)
 			w.track("a", nil)
-			w.s.SetRecording(call, true, "e", Settings{seconds, quality})
+			w.s.SetRecording(call, true, "e", Settings{IntervalSeconds: seconds, Quality: quality})
 			w.run(20 * time.Duration(seconds) * time.Second)
 			if n := len(w.bus.frames); n < 19 || n > 21 {
 				t.Errorf("%d s: %d frames in 20 intervals", seconds, n)
@@ -98,9 +98,9 @@ func TestSettingsChangeInPlace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.track("a", nil)
-	w.s.SetRecording(call, true, "e", Settings{2, "720p"})
+	w.s.SetRecording(call, true, "e", Settings{IntervalSeconds: 2, Quality: "720p"})
 	w.run(20 * time.Second)
-	w.s.SetRecording(call, true, "e", Settings{10, "360p"})
+	w.s.SetRecording(call, true, "e", Settings{IntervalSeconds: 10, Quality: "360p"})
 	before := len(w.bus.frames)
 	w.run(100 * time.Second)
 	if n := len(w.bus.frames) - before; n < 9 || n > 11 {
@@ -340,13 +340,15 @@ func TestFailedRecordingIsToldOnce(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []Settings{{1, "720p"}, {61, "720p"}, {-1, "720p"}, {2, "999p"}, {2, "720"}, {2, "720P"}} {
+	for _, bad := range []Settings{
+		{IntervalSeconds: 1}, {IntervalSeconds: 61}, {IntervalSeconds: -1}, {Quality: "999p"}, {Quality: "720"}, {Quality: "720P"},
+	} {
 		err := bad.Check()
 		if err == nil || !strings.Contains(err.Error(), "allowed") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
-	for _, good := range []Settings{{}, {2, "360p"}, {60, "1440p"}, {0, "420p"}} {
+	for _, good := range []Settings{{}, {IntervalSeconds: 2, Quality: "360p"}, {IntervalSeconds: 60, Quality: "1440p"}, {Quality: "420p"}} {
 		if err := good.Check(); err != nil {
 			t.Errorf("%+v: %v", good, err)
 		}

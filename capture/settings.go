@@ -23,6 +23,8 @@ type Settings struct {
 	IntervalSeconds int
 	// Quality is one of Qualities.
 	Quality string
+	// Storage names the external storage that frames go to; "" is our own.
+	Storage string
 }
 
 // Qualities lists the accepted qualities, smallest first: the greatest height

@@ -68,6 +68,9 @@ type hub struct {
 }
 
 func newHub(cfg Config) *hub {
+	if cfg.WallSigner != nil {
+		cfg.Signer = cfg.WallSigner
+	}
 	h := &hub{cfg: cfg, names: newNameCache(cfg), clients: map[*liveClient]struct{}{}, wall: newWall()}
 	h.cut = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "stillwatch", Name: "live_clients_cut_total", Help: "Live streams that were cut off because they fell behind.",

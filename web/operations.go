@@ -29,7 +29,7 @@ func (s *Server) operations(e *echo.Echo) error {
 	}
 	e.Binder = jsonBinder{}
 	r := &operationRouter{Echo: e, s: s, doc: doc}
-	strict := api.NewStrictHandler(handlers{Server: s}, []api.StrictMiddlewareFunc{stampDuration})
+	strict := api.NewStrictHandler(s, []api.StrictMiddlewareFunc{stampDuration})
 	api.RegisterHandlers(r, strict)
 	return errors.Join(r.errs...)
 }

@@ -45,6 +45,13 @@ type Signer interface {
 	SignGet(key string, expires time.Time) string
 }
 
+// Storages are the external storages; *storage.Stores is one.
+type Storages interface {
+	// Check writes into a storage, reads it back and returns a link to it. It
+	// returns storage.ErrUnknown or a *storage.CheckError.
+	Check(ctx context.Context, name string) (link string, err error)
+}
+
 // Config is what a Server is made of. Fields without "may be nil" are needed.
 type Config struct {
 	// Listen is the TCP address, "127.0.0.1:8080"; port 0 takes a free one.
@@ -55,6 +62,11 @@ type Config struct {
 	Actions Actions
 	Live    Live
 	Signer  Signer
+	// WallSigner makes the URLs of the live wall, which lie on our own origin
+	// wherever the frame is. May be nil: then Signer.
+	WallSigner Signer
+	// Storages checks external storages. May be nil: then none can be checked.
+	Storages Storages
 	// WHIP, WHEP and Blobs serve /whip/, /whep/ and /s/. Each may be nil:
 	// then its paths are not found. They check their callers themselves.
 	WHIP, WHEP, Blobs http.Handler

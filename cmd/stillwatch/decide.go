@@ -35,12 +35,15 @@ func (p *Program) startDecide(ctx context.Context) error {
 	small := models.NewCascade(models.CascadeConfig{Models: p.models, Small: p.cfg.Models.Small, Large: p.cfg.Models.Large})
 	p.classify, err = moderation.New(moderation.Config{
 		DB: p.db, Bus: p.bus, Policy: rules, Concurrency: p.lookers(), Reuse: p.cfg.Models.Reuse,
-		Looker: &looker{cascade: small, tensors: p.tensors, objects: p.blobs},
+		Looker: &looker{cascade: small, tensors: p.tensors, objects: p.stores},
 	})
 	if err != nil {
 		return fmt.Errorf("read policy: %w", err)
 	}
-	return p.begin(ctx, "moderation", p.classify)
+	if err := p.begin(ctx, "moderation", p.classify); err != nil {
+		return err
+	}
+	return p.startChecks(ctx, small)
 }
 
 func (p *Program) startActions(ctx context.Context) error {
@@ -50,13 +53,13 @@ func (p *Program) startActions(ctx context.Context) error {
 	if err := p.startDelivery(ctx); err != nil {
 		return err
 	}
-	p.desk = actions.NewDesk(actions.DeskConfig{DB: p.db, Signer: p.blobs, Retention: p.cfg.Capture.Retention})
-	p.executor = actions.NewExecutor(actions.Config{DB: p.db, Bus: p.bus, Signer: p.blobs, Retention: p.cfg.Capture.Retention})
+	p.desk = actions.NewDesk(actions.DeskConfig{DB: p.db, Signer: p.stores, Retention: p.cfg.Capture.Retention})
+	p.executor = actions.NewExecutor(actions.Config{DB: p.db, Bus: p.bus, Signer: p.stores, Retention: p.cfg.Capture.Retention})
 	if err := p.begin(ctx, "actions", p.executor); err != nil {
 		return err
 	}
 	p.notifier = actions.NewNotifier(actions.NotifierConfig{
-		DB: p.db, Bus: p.bus, Signer: p.blobs, Sinks: []actions.FrameSink{p.hooks}, URLFor: p.cfg.Capture.Retention,
+		DB: p.db, Bus: p.bus, Signer: p.stores, Sinks: []actions.FrameSink{p.hooks}, URLFor: p.cfg.Capture.Retention,
 	})
 	return p.begin(ctx, "notifier", p.notifier)
 }

@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"internal/seal":            {},
 	"internal/testkit":         append([]string{"internal/testkit"}, floor...),
 	"internal/retention":       floor,
+	"internal/storage":         floor,
 	"internal/synthetic":       ground,
 	"models":                   append([]string{"models"}, floor...),
 	"capture":                  append([]string{"models", "capture"}, floor...),
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 
 var (
 	ground = []string{"internal/event", "internal/service", "internal/telemetry", "internal/config"}
-	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/evidence"}, ground...)
+	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/storage", "internal/evidence"}, ground...)
 )
 
 // onlyCmd are the packages with native code, imported by cmd alone.

@@ -40,7 +40,7 @@ func (p *Program) startCapture(ctx context.Context) error {
 	}
 	p.node = node.New(node.Config{ID: id, DB: p.db, Bus: p.bus, Settings: frameSettings, Log: p.log})
 	p.sampler = capture.NewSampler(capture.Config{
-		Node: id, Workers: p.workers(), Imager: p.pictures, Store: p.blobs, Publisher: p.bus, Rows: rows, Tensors: p.tensors,
+		Node: id, Workers: p.workers(), Imager: p.pictures, Store: p.blobs, External: p.stores, Publisher: p.bus, Rows: rows, Tensors: p.tensors,
 		Retention: p.cfg.Capture.Retention, Log: p.log,
 		OnRecording: func(e capture.RecordingEvent) {
 			if e.Kind == capture.RecordingFailed {

@@ -43,4 +43,6 @@ func (p *Program) measureOutgoing(counter func(name, help string, f func() float
 	counter("outgoing_refused_total", "Requests and connections to addresses that may not be reached; nothing was sent.", func() float64 {
 		return float64(p.guard.Stats().Refused + p.plain.Stats().Refused)
 	})
+	counter("frames_external_total", "Frames put into external storages.", func() float64 { return float64(p.stores.Stats().Placed) })
+	counter("frames_fallback_total", "Frames that an external storage did not take and that are in our own. Any increase is an alarm.", func() float64 { return float64(p.stores.Stats().FellBack) })
 }

@@ -26,6 +26,7 @@ import (
 	"stillwatch/internal/netguard"
 	"stillwatch/internal/seal"
 	"stillwatch/internal/service"
+	"stillwatch/internal/storage"
 	"stillwatch/internal/telemetry"
 	"stillwatch/models"
 	"stillwatch/moderation"
@@ -51,6 +52,8 @@ type Program struct {
 	db    *db.DB
 	relay *db.Relay
 	blobs *blob.Store
+	// stores are blobs and the external storages.
+	stores *storage.Stores
 
 	pictures *picture.Pool
 	tensors  *models.TensorCache

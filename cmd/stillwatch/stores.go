@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/retention"
+	"stillwatch/internal/storage"
+	"stillwatch/moderation"
 )
 
 // openStores opens the bus, the database and the object store, each embedded
@@ -32,7 +35,7 @@ func (p *Program) openStores(ctx context.Context) error {
 	if err := p.begin(ctx, "outbox relay", p.relay); err != nil {
 		return err
 	}
-	return p.begin(ctx, "retention", retention.New(p.db, p.blobs, retention.Config{Log: p.log}))
+	return p.begin(ctx, "retention", retention.New(p.db, p.stores, retention.Config{Log: p.log, External: p.cfg.Blob.DeleteExternal}))
 }
 
 func (p *Program) openBus(ctx context.Context) error {
@@ -63,11 +66,18 @@ func (p *Program) openBus(ctx context.Context) error {
 // is published, so that none begins behind an entry that the others are done
 // with.
 func (p *Program) declareGroups(ctx context.Context) error {
-	for topic, group := range map[event.Topic]string{
-		event.TopicActions: actions.GroupExecutors, event.TopicConfirmed: actions.GroupConfirmed, event.TopicPublic: delivery.Group,
+	for _, g := range []struct {
+		topic event.Topic
+		name  string
+	}{
+		{event.TopicActions, actions.GroupExecutors},
+		{event.TopicConfirmed, actions.GroupConfirmed},
+		{event.TopicChecks, moderation.GroupOutside},
+		{event.TopicChecks, moderation.GroupChecks},
+		{event.TopicPublic, delivery.Group},
 	} {
-		if err := p.bus.Declare(ctx, topic, group); err != nil {
-			return fmt.Errorf("declare group %s: %w", group, err)
+		if err := p.bus.Declare(ctx, g.topic, g.name); err != nil {
+			return fmt.Errorf("declare group %s: %w", g.name, err)
 		}
 	}
 	return nil
@@ -101,5 +111,10 @@ func (p *Program) openBlobs(ctx context.Context) error {
 		return err
 	}
 	p.group.Add("objects", closing(p.blobs.Close))
+	p.stores = storage.New(storage.Config{
+		DB: p.db, Seal: p.seal, Own: p.blobs, Log: p.log,
+		Client: func(plain bool) *http.Client { return p.guardFor(plain).HTTPClient() },
+	})
+	p.group.Add("external storages", closing(p.stores.Close))
 	return p.group.Start(ctx)
 }

@@ -12,7 +12,7 @@ func (p *Program) startWeb(ctx context.Context) error {
 	p.measure()
 	p.web = web.New(web.Config{
 		Listen: p.cfg.HTTP.Listen, DB: p.db, Auth: p.auth,
-		Actions: p.desk, Live: p.bus, Signer: p.blobs,
+		Actions: p.desk, Live: p.bus, Signer: p.stores, WallSigner: p.blobs, Storages: p.stores,
 		WHIP: p.whip, WHEP: p.whep, Blobs: p.blobs.Handler(),
 		CheckURL: p.checkHookURL, Hooks: p.hooks, Queues: p.hooks, Seal: p.seal,
 		Gatherer: p.metrics, Registerer: p.metrics,
@@ -23,6 +23,7 @@ func (p *Program) startWeb(ctx context.Context) error {
 			"models":   p.modelsReady,
 			"disk":     p.diskReady,
 		},
+		Policy: p.classify.FilePolicy(), Labels: p.labels,
 		PublicURL: p.URL(), DefaultMode: p.cfg.Capture.DefaultMode, Log: p.log,
 		RateLimit: p.cfg.HTTP.RateLimit, Recording: p.recordingSystem(),
 	})

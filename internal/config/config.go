@@ -50,7 +50,8 @@ type Config struct {
 		URL string `koanf:"url" secret:"yes" doc:"postgres:// of a PostgreSQL 15 or later, or sqlite:///path; empty: SQLite in the data folder."`
 	} `koanf:"database"`
 	Blob struct {
-		URL string `koanf:"url" secret:"yes" doc:"s3://bucket?region=...&endpoint=... or file:///path; empty: a folder in the data folder."`
+		URL            string `koanf:"url" secret:"yes" doc:"s3://bucket?region=...&endpoint=... or file:///path; empty: a folder in the data folder."`
+		DeleteExternal bool   `koanf:"delete_external" doc:"Whether frames whose retention is over are deleted in external storages as well; if not, they are only no longer listed."`
 	} `koanf:"blob"`
 	Netguard struct {
 		Allow []string `koanf:"allow" doc:"CIDRs that webhooks may reach besides public addresses, e.g. 10.20.0.0/16."`
