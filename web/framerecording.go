@@ -22,6 +22,9 @@ func (s *Server) StartFrameRecording(ctx context.Context, req api.StartFrameReco
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseEnded(call); err != nil {
+		return nil, err
+	}
 	storage := orZero(req.Body).RecordingExternalStorage
 	if err := s.checkStorage(ctx, operation, storage); err != nil {
 		return nil, err

@@ -82,6 +82,7 @@ func patchUser(u *userRequest, patch api.UpdateUserRequest, path string) error {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
+		reflect.ValueOf(target).Elem().SetZero() // a map would be merged
 		if err := unmarshal(raw, path+".set."+name, target); err != nil {
 			return err
 		}
