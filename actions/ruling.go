@@ -7,6 +7,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
+	"stillwatch/internal/event"
 )
 
 // Decisions of people, as SubmitAction names them.
@@ -26,7 +27,7 @@ const (
 )
 
 // clearing are the decisions in a participant's favour: in the same session
-// the policy does not ban after them by itself, it asks.
+// the policy does not ban or remove them by itself any more, it asks.
 var clearing = []string{DecideMarkReviewed, DecideUnban, DecideUnblock, DecideRestore}
 
 // overruled withholds what the policy wants done to a participant when a
@@ -40,9 +41,14 @@ func (w write) overruled(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	banned, err := w.bannedByPeople(ctx)
-	if err != nil || !cleared && !banned {
-		return false, err
+	banned := false
+	if w.req.Kind == event.ActionBan {
+		if banned, err = w.bannedByPeople(ctx); err != nil {
+			return false, err
+		}
+	}
+	if !cleared && !banned {
+		return false, nil
 	}
 	return w.step(ctx, db.ActionStateRequested, db.ActionStateWithheld, func(ctx context.Context) error {
 		why := "people have banned the user already"

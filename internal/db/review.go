@@ -75,6 +75,9 @@ func reviewItem(r ReviewItemRow) (event.ReviewItem, error) {
 		return item, fmt.Errorf("read flags of %s: %w", r.ID, err)
 	}
 	item.Flags = orEmpty(item.Flags)
+	for i, f := range item.Flags {
+		item.Flags[i].Labels, item.Flags[i].Result = orEmpty(f.Labels), orEmpty(f.Result)
+	}
 	item.FlagsCount = max(item.FlagsCount, len(item.Flags))
 	return item, nil
 }
@@ -130,7 +133,12 @@ func (c reviewContext) complete(item *event.ReviewItem, r ReviewItemRow, now tim
 	if r.EntityType == event.EntityCall {
 		item.Call = c.calls[r.EntityID]
 	}
+	item.EntityCreator.Banned, item.EntityCreator.ShadowBanned = false, false
 	for _, b := range c.bans[creator] {
+		if b.CID == "" { // as of now, which need not be the database's
+			item.EntityCreator.Banned = item.EntityCreator.Banned || !bool(b.Shadow)
+			item.EntityCreator.ShadowBanned = item.EntityCreator.ShadowBanned || bool(b.Shadow)
+		}
 		if b.CID == "" || b.CID == r.EntityID {
 			item.Bans = append(item.Bans, event.ReviewBan{
 				ID: b.ID, TargetUserID: b.UserID, BannedByID: b.ByUserID, ChannelCID: b.CID, Reason: b.Reason,

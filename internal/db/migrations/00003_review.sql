@@ -32,6 +32,15 @@ CREATE TABLE flags (
 CREATE INDEX flags_item ON flags (item_id, created_at);
 CREATE INDEX flags_creator ON flags (entity_creator_id, created_at);
 CREATE INDEX flags_created ON flags (created_at);
+INSERT INTO flags (id, item_id, type, entity_type, entity_id, entity_creator_id, labels, reason, user_id, frame_id, score, action_id, created_at)
+SELECT 'flag-' || a.id, r.id, COALESCE(f.value ->> 'type', 'user'), r.entity_type, r.entity_id, r.entity_creator_id,
+  COALESCE(f.value ->> 'labels', '[]'), COALESCE(f.value ->> 'reason', ''), COALESCE(f.value ->> 'user_id', a.by_user_id),
+  COALESCE(f.value ->> 'frame_id', ''), CAST(COALESCE(f.value ->> 'score', '0') AS DOUBLE PRECISION), a.id, a.requested_at
+FROM review_items AS r CROSS JOIN {{elements}}(CAST(r.flags AS {{json}})) AS f JOIN actions AS a ON a.id = f.value ->> 'action_id'
+WHERE a.kind = 'flag'
+ON CONFLICT DO NOTHING;
+UPDATE review_items SET flags_count = (SELECT count(*) FROM flags WHERE flags.item_id = review_items.id),
+  session_id = COALESCE(CAST(payload AS {{json}}) -> 'custom' ->> 'session_id', '');
 
 -- review_actions: what people decided, on an item ('' without one), about
 -- whom, and in which session.
