@@ -165,7 +165,7 @@ type ActionRequested struct {
 	CapturedAt time.Time `json:"captured_at,omitzero"`
 	// Recommend is what a flag advises a moderator to do; empty: to look.
 	Recommend ActionKind `json:"recommend,omitempty"`
-	// ExpiresAt ends a ban, or a mute that holds for a time: until then the
+	// ExpiresAt ends a ban, a blur, or a mute that holds for a time: until then the
 	// user's next tracks are muted as well. Zero means a ban for ever, and a
 	// mute of what is published now.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
