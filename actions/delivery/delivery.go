@@ -89,14 +89,14 @@ type Sender struct {
 }
 
 type counters struct {
-	delivered, failed, dead, held, frames, frameFailed, frameDropped, disabled atomic.Int64
+	delivered, failed, dead, held, frames, frameFailed, frameDropped, warned, disabled atomic.Int64
 }
 
 // Stats counts what a Sender did since it was made. Failed counts attempts,
 // Dead lossless events given up on, Held attempts that a setting of this
 // program forbade, FramesDropped those that found no room or no receiver,
-// Disabled hooks that were switched off for failing.
-type Stats struct{ Delivered, Failed, Dead, Held, Frames, FramesFailed, FramesDropped, Disabled int64 }
+// Warned hooks that failed for a day, Disabled those that were switched off.
+type Stats struct{ Delivered, Failed, Dead, Held, Frames, FramesFailed, FramesDropped, Warned, Disabled int64 }
 
 // New makes a sender.
 func New(cfg Config) *Sender {
@@ -125,7 +125,7 @@ func (s *Sender) Stats() Stats {
 	c := &s.count
 	return Stats{
 		c.delivered.Load(), c.failed.Load(), c.dead.Load(), c.held.Load(), c.frames.Load(),
-		c.frameFailed.Load(), c.frameDropped.Load(), c.disabled.Load(),
+		c.frameFailed.Load(), c.frameDropped.Load(), c.warned.Load(), c.disabled.Load(),
 	}
 }
 
@@ -160,6 +160,15 @@ func (s *Sender) Reload() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// kick lets every lane look for what is due.
+func (s *Sender) kick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lanes {
+		l.signal()
 	}
 }
 

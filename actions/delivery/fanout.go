@@ -43,7 +43,7 @@ func (s *Sender) Handle(ctx context.Context, ev event.Envelope) error {
 		return err
 	})
 	if made > 0 {
-		s.Reload()
+		s.kick()
 	}
 	return err
 }
@@ -66,7 +66,7 @@ func (s *Sender) sweep(ctx context.Context) error {
 		}
 		return nil
 	})
-	s.Reload()
+	s.kick()
 	return err
 }
 

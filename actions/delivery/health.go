@@ -93,10 +93,14 @@ func (s *Sender) health(ctx context.Context, tx bun.Tx, hook Hook, res Result) (
 	}
 	switch then {
 	case warn:
+		if err := s.audit(ctx, tx, "system", "hook.failing", hook.ID, map[string]any{"why": reason}); err != nil {
+			return nil, err
+		}
 		if err := s.tell(ctx, tx, event.HookFailing, hook, row, reason); err != nil {
 			return nil, err
 		}
 		after = append(after, func() {
+			s.count.warned.Add(1)
 			s.log.Warn("a hook fails", "hook", hook.ID, "since", row.FailingSince.Time, "reason", row.LastError)
 			s.Reload()
 		})

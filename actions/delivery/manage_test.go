@@ -295,6 +295,11 @@ func testAHookThatFailsForFiveDaysIsSwitchedOffAndTold(t *testing.T, w *world) {
 		t.Errorf("off after %s", since)
 	}
 	testkit.Eventually(t, wait, func() bool { return s.Lanes() == 2 })
+	var verbs []string
+	if err := w.db.NewSelect().Model((*db.AuditRow)(nil)).Column("verb").Order("at").Scan(t.Context(), &verbs); err != nil ||
+		strings.Join(verbs, " ") != "hook.failing hook.disabled" || s.Stats().Warned != 1 {
+		t.Errorf("audit %v, %v, %+v", verbs, err, s.Stats())
+	}
 	// Switched on again it begins anew, and what waited goes out.
 	if _, err := w.db.NewUpdate().Model((*db.HookRow)(nil)).Set("enabled = 1").Where("id = 'bad'").Exec(t.Context()); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,9 @@ type trialEvent struct {
 	Custom    map[string]any `json:"custom"`
 }
 
+// trialTimeout keeps a test within what an API request may last.
+const trialTimeout = 8 * time.Second
+
 // Test sends an event of the type "custom" to a hook at once, enabled or not
 // and whatever types it wants, and tells how its receiver took it. It leaves
 // no delivery.
@@ -37,6 +40,7 @@ func (s *Sender) Test(ctx context.Context, hookID, actor string) (actions.HookTe
 		hook.fault = err
 	}
 	hook.Settings.BodyStyle = "" // it is the way that is tested
+	hook.Timeout = min(hook.Timeout, trialTimeout)
 	now := s.cfg.Now().UTC()
 	ev := event.New(TypeCustom, "test", now, trialEvent{TypeCustom, now, map[string]any{"test": true}})
 	began := time.Now()

@@ -1,11 +1,14 @@
 package webhook
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"stillwatch/actions/delivery"
 	"stillwatch/internal/netguard"
@@ -85,5 +88,24 @@ func TestErrorsDoNotQuoteTheAddress(t *testing.T) {
 		if got := send(t, url, nil); got.Err == nil || strings.Contains(got.Err.Error(), "hidden") {
 			t.Errorf("%q: %v", url, got.Err)
 		}
+	}
+}
+
+func TestAnAnswerThatDripsEndsWithTheTimeout(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("."))
+		_ = http.NewResponseController(w).Flush()
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(srv.Close)
+	client := netguard.New(netguard.Config{Allow: loopback})
+	t.Cleanup(func() { _ = client.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	got := New(Config{Client: client, Plain: client}).Send(ctx, delivery.Hook{URL: srv.URL}, delivery.Message{EventID: "e", Body: []byte("{}")})
+	if got.Status != http.StatusOK || string(got.Response) != "." {
+		t.Errorf("%+v", got)
 	}
 }

@@ -59,5 +59,6 @@ func (p *Program) measureDelivery(counter func(name, help string, f func() float
 	counter("webhook_dead_total", "Lossless events given up. Any increase is an alarm.", func() float64 { return float64(p.hooks.Stats().Dead) })
 	counter("webhook_frames_delivered_total", "Frame events delivered.", func() float64 { return float64(p.hooks.Stats().Frames) })
 	counter("webhook_frames_dropped_total", "Frame events that found no room or no receiver.", func() float64 { return float64(p.hooks.Stats().FramesDropped) })
+	counter("hooks_failing_total", "Hooks that did nothing but fail for a day. Any increase is an alarm.", func() float64 { return float64(p.hooks.Stats().Warned) })
 	counter("hooks_disabled_total", "Hooks switched off for failing. Any increase is an alarm.", func() float64 { return float64(p.hooks.Stats().Disabled) })
 }
