@@ -44,6 +44,7 @@ var mayUse = map[string]map[string]string{
 	},
 	"internal/bus": {"NewClient": "our own Redis, from the settings or on a socket in the data folder"},
 	"internal/blob": {
+		"NewClient":         "of Google's storage, over netguard's HTTP client",
 		"LoadDefaultConfig": "keys and region of the operator's own bucket and the machine's role; requests to storages from the API go through netguard",
 	},
 	"internal/synthetic": {
@@ -58,9 +59,11 @@ var mayUse = map[string]map[string]string{
 	"capture/ingest/ingesttest": {"DefaultTransport": "tests only: asks the server under test", "NewRequestWithContext": "the same"},
 	"cmd/stillwatch": {
 		"Client":                "the benchmark and the command line ask our own server",
+		"Transport":             "the same",
 		"NewRequest":            "the same",
 		"NewRequestWithContext": "the same",
 	},
+	"moderation":          {"NewRequestWithContext": "pictures of checks, sent by Config's Fetcher, which is netguard's client"},
 	"actions/webhook":     {"NewRequestWithContext": "sent by the netguard client of Config.Client"},
 	"actions/amqp":        {"DialConfig": "connects by its Config.Dial, which is netguard's"},
 	"actions/redisstream": {"NewClient": "our own Redis; others by netguard, in its Dialer"},
