@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,8 +66,8 @@ func checkFlag(in api.FlagRequest) error {
 		}
 	}
 	for name, custom := range map[string]api.Custom{"custom": in.Custom, "moderation_payload.custom": in.ModerationPayload.Custom} {
-		if raw := untyped(custom); len(raw) > maxFlagCustom || bytes.Contains(raw, []byte(`\u0000`)) {
-			fields[name] = fmt.Sprintf("must be at most %d bytes as JSON, without zero bytes", maxFlagCustom)
+		if len(untyped(custom)) > maxFlagCustom {
+			fields[name] = fmt.Sprintf("must be at most %d bytes as JSON", maxFlagCustom)
 		}
 	}
 	if len(fields) > 0 {
