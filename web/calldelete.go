@@ -20,6 +20,7 @@ func (s *Server) DeleteCall(ctx context.Context, req api.DeleteCallRequestObject
 	err := s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		now := s.cfg.Now()
 		res, err := tx.NewUpdate().Model((*db.CallRow)(nil)).Set("deleted_at = ?", db.At(now)).Set("updated_at = ?", db.At(now)).
+			Set("ended_at = CASE WHEN ended_at = 0 THEN ? ELSE ended_at END", db.At(now)). // over, and told as deleted
 			Where("cid = ?", cid).Where("deleted_at = 0").Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("delete call %s: %w", cid, err)

@@ -19,7 +19,7 @@ type callBody struct {
 	CID              string          `json:"cid"`
 	Team             string          `json:"team,omitempty"`
 	CurrentSessionID string          `json:"current_session_id"`
-	CreatedBy        event.User      `json:"created_by"`
+	CreatedBy        creator         `json:"created_by"`
 	Custom           map[string]any  `json:"custom"`
 	CreatedAt        time.Time       `json:"created_at"`
 	UpdatedAt        time.Time       `json:"updated_at"`
@@ -36,6 +36,12 @@ type callBody struct {
 	Ingress          ingressBody     `json:"ingress"`
 	Egress           egressBody      `json:"egress"`
 	Session          *sessionBody    `json:"session,omitempty"`
+}
+
+// creator is a user whose custom data is shown even when there is none.
+type creator struct {
+	event.User
+	Custom map[string]any `json:"custom"`
 }
 
 type address struct {
@@ -123,14 +129,16 @@ func (d *DB) CallBodies(ctx context.Context, rows ...CallRow) ([]json.RawMessage
 func (d *DB) callBody(row CallRow, by event.User, session *sessionBody) callBody {
 	body := callBody{
 		Type: row.Type, ID: row.ID, CID: row.CID, Team: row.Team, CurrentSessionID: row.CurrentSessionID,
-		CreatedBy: by, Custom: row.Custom.V, CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time,
+		CreatedBy: creator{by, by.Custom}, Custom: row.Custom.V, CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time,
 		StartsAt: instant(row.StartsAt), EndedAt: instant(row.EndedAt), ChannelCID: row.ChannelCID,
 		Settings: row.Settings.V, BlockedUserIDs: orEmpty(row.BlockedUserIDs.V),
 		Egress: egressBody{RTMPs: []string{}}, Session: session,
 	}
 	body.Ingress.WHIP.Address = d.PublicURL + "/whip/" + url.PathEscape(row.Type) + "/" + url.PathEscape(row.ID)
-	if body.Custom == nil {
-		body.Custom = map[string]any{}
+	for _, custom := range []*map[string]any{&body.Custom, &body.CreatedBy.Custom} {
+		if *custom == nil {
+			*custom = map[string]any{}
+		}
 	}
 	if len(body.Settings) == 0 || string(body.Settings) == "null" {
 		body.Settings = json.RawMessage("{}")

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"stillwatch/internal/event"
 )
 
 // sample fills every field of a row with something that is not its zero.
@@ -41,6 +43,8 @@ func sample(row any) {
 			p.V = map[string][]string{"k": {"v"}}
 		case *JSON[RecordingDecision]:
 			p.V = RecordingDecision{Record: true, Type: "all", Source: "user", Mandatory: true}
+		case *JSON[*event.Escalation]:
+			p.V = &event.Escalation{Reason: "r", Notes: "n", Priority: "high"}
 		case *JSON[json.RawMessage]:
 			p.V = json.RawMessage(`{"k":[1,2.5,"?"]}`)
 		}
