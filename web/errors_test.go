@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,6 +28,9 @@ func TestErrorShape(t *testing.T) {
 		"too large":      {"POST", "/api/v2/users", big, 413, CodeTooLarge},
 		"not JSON":       {"POST", "/api/v2/users", "{", 400, CodeInput},
 		"null byte":      {"POST", "/api/v2/users", "\x00", 400, CodeInput},
+		"null in path":   {"GET", moderationPrefix + "/queues/%00", nil, 400, CodeInput},
+		"null in query":  {"GET", ownPrefix + "hooks/h/deliveries?event_type=%00", nil, 400, CodeInput},
+		"not UTF-8":      {"GET", moderationPrefix + "/queues/%ff", nil, 400, CodeInput},
 	} {
 		a := b.do(server, tc.method, tc.target, tc.body)
 		if a.status != tc.status || a.body["code"] != float64(tc.code) {
@@ -137,4 +141,29 @@ func TestCodesAreDocumented(t *testing.T) {
 			t.Errorf("code %d is not in docs/PROTOCOL.md", row.code)
 		}
 	}
+}
+
+// TestInternalErrorsAreLogged: what the caller is not told stands in the log.
+func TestInternalErrorsAreLogged(t *testing.T) {
+	t.Parallel()
+	log := &lastError{}
+	b := newBench(t, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelError}))
+	})
+	b.actions.err = fmt.Errorf("secret detail")
+	a := b.server(http.StatusInternalServerError, "POST", "/api/v2/moderation/ban", `{"target_user_id":"bob"}`)
+	if id := a.header.Get("X-Request-Id"); !strings.Contains(log.text, "secret detail") || !strings.Contains(log.text, id) {
+		t.Errorf("logged %q for request %s", log.text, id)
+	}
+}
+
+// TestEscapedPath: clients may escape more than they must.
+func TestEscapedPath(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a := b.server(http.StatusCreated, "POST", "/api/v2/video/call/default/%61%21%7Eb", `{"data":{"created_by_id":"alice"}}`)
+	if call := a.body["call"].(map[string]any); call["id"] != "a!~b" {
+		t.Errorf("made %v", call["id"])
+	}
+	b.server(http.StatusOK, "GET", "/api/v2/video/call/default/a!~b", nil)
 }

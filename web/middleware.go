@@ -128,9 +128,13 @@ func (s *Server) limit(next echo.HandlerFunc) echo.HandlerFunc {
 // bound gives an API handler its time.
 func bound(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		ctx, cancel := context.WithTimeout(c.Request().Context(), handlerTimeout)
-		defer cancel()
-		c.SetRequest(c.Request().WithContext(ctx))
+		r := c.Request()
+		ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
+		defer func() {
+			cancel()
+			c.SetRequest(r) // whoever logs the answer asks whether the client left
+		}()
+		c.SetRequest(r.WithContext(ctx))
 		c.Response().Header().Set("Cache-Control", "no-store")
 		return next(c)
 	}

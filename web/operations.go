@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -93,7 +95,10 @@ func conform(route *routers.Route, next echo.HandlerFunc) echo.HandlerFunc {
 		r.Header.Set("Content-Type", "application/json")
 		params := map[string]string{}
 		for i, name := range c.ParamNames() {
-			params[name] = c.ParamValues()[i]
+			params[name] = unescaped(r, c.ParamValues()[i])
+		}
+		if err := plainText(params, r.URL.Query()); err != nil {
+			return err
 		}
 		err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 			Request: r, PathParams: params, QueryParams: r.URL.Query(), Route: route,
@@ -108,6 +113,35 @@ func conform(route *routers.Route, next echo.HandlerFunc) echo.HandlerFunc {
 		c.SetRequest(r.WithContext(ctx))
 		return next(c)
 	}
+}
+
+// unescaped is a parameter of the path as it was meant: the router leaves the
+// escapes of a path that has more of them than it needs.
+func unescaped(r *http.Request, param string) string {
+	if plain, err := url.PathUnescape(param); err == nil && r.URL.RawPath != "" {
+		return plain
+	}
+	return param
+}
+
+// plainText refuses parameters that no database takes as text.
+func plainText(params map[string]string, query url.Values) error {
+	fields := map[string]string{}
+	check := func(name, value string) {
+		if strings.ContainsRune(value, 0) || !utf8.ValidString(value) {
+			fields[name] = "must be UTF-8 without zero bytes"
+		}
+	}
+	for name, value := range params {
+		check(name, value)
+	}
+	for name, values := range query {
+		check(name, strings.Join(values, ""))
+	}
+	if len(fields) > 0 {
+		return badFields(fields)
+	}
+	return nil
 }
 
 // nonconforming turns what the document's checks found into our shape.

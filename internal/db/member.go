@@ -33,7 +33,7 @@ func (d *DB) MembersOf(ctx context.Context, limit int, cids ...string) (map[stri
 	} else {
 		ranked := d.reader(ctx).NewSelect().Model((*MemberRow)(nil)).ColumnExpr("cm.*").
 			ColumnExpr("row_number() OVER (PARTITION BY cid ORDER BY created_at, user_id) AS place").Where("cid IN (?)", bun.List(cids))
-		q = d.reader(ctx).NewSelect().Model(&rows).ModelTableExpr("(?) AS cm", ranked).ExcludeColumn("place").
+		q = d.reader(ctx).NewSelect().Model(&rows).ModelTableExpr("(?) AS cm", ranked).
 			Where("place <= ?", limit).Order("cid", "created_at", "user_id")
 	}
 	if err := q.Scan(ctx); err != nil {

@@ -2964,6 +2964,32 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "data": {
+                 *         "created_by_id": "alice",
+                 *         "custom": {
+                 *           "room": "7"
+                 *         },
+                 *         "members": [
+                 *           {
+                 *             "user_id": "alice",
+                 *             "role": "host"
+                 *           },
+                 *           {
+                 *             "user_id": "bob"
+                 *           }
+                 *         ],
+                 *         "settings_override": {
+                 *           "frame_recording": {
+                 *             "mode": "auto-on",
+                 *             "capture_interval_in_seconds": 2,
+                 *             "quality": "720p"
+                 *           }
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["GetOrCreateCallRequest"];
             };
         };
@@ -3004,6 +3030,19 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "custom": {
+                 *         "room": "8"
+                 *       },
+                 *       "settings_override": {
+                 *         "frame_recording": {
+                 *           "mode": "auto-on",
+                 *           "capture_interval_in_seconds": 5
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpdateCallRequest"];
             };
         };
@@ -3029,6 +3068,23 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter_conditions": {
+                 *         "type": "default",
+                 *         "created_at": {
+                 *           "$gte": "2026-01-05T00:00:00Z"
+                 *         }
+                 *       },
+                 *       "sort": [
+                 *         {
+                 *           "field": "created_at",
+                 *           "direction": -1
+                 *         }
+                 *       ],
+                 *       "limit": 25
+                 *     }
+                 */
                 "application/json": components["schemas"]["Query"];
             };
         };
@@ -3081,6 +3137,19 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "update_members": [
+                 *         {
+                 *           "user_id": "bob",
+                 *           "role": "user"
+                 *         }
+                 *       ],
+                 *       "remove_members": [
+                 *         "carol"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpdateCallMembersRequest"];
             };
         };
@@ -3106,6 +3175,21 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "type": "default",
+                 *       "id": "abc",
+                 *       "filter_conditions": {
+                 *         "role": "user"
+                 *       },
+                 *       "sort": [
+                 *         {
+                 *           "field": "user_id",
+                 *           "direction": 1
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["QueryCallMembersRequest"];
             };
         };
@@ -3137,6 +3221,18 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter_conditions": {
+                 *         "user_id": {
+                 *           "$in": [
+                 *             "alice",
+                 *             "bob"
+                 *           ]
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["QueryCallParticipantsRequest"];
             };
         };
@@ -3165,6 +3261,14 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "custom": {
+                 *         "kind": "raised-hand"
+                 *       },
+                 *       "user_id": "bob"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SendCallEventRequest"];
             };
         };
@@ -3193,6 +3297,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "hard": false
+                 *     }
+                 */
                 "application/json": components["schemas"]["DeleteCallRequest"];
             };
         };
@@ -3277,6 +3386,13 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "user_id": "bob",
+                 *       "block": false,
+                 *       "kicked_by_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["KickUserRequest"];
             };
         };
@@ -3305,6 +3421,16 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "user_ids": [
+                 *         "bob"
+                 *       ],
+                 *       "audio": true,
+                 *       "video": true,
+                 *       "muted_by_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["MuteUsersRequest"];
             };
         };
@@ -3333,6 +3459,17 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "user_id": "bob",
+                 *       "grant_permissions": [
+                 *         "start-frame-record-call"
+                 *       ],
+                 *       "revoke_permissions": [
+                 *         "stop-frame-record-call"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpdateUserPermissionsRequest"];
             };
         };
@@ -3592,6 +3729,25 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "livestream",
+                 *       "settings": {
+                 *         "frame_recording": {
+                 *           "mode": "auto-on",
+                 *           "capture_interval_in_seconds": 5,
+                 *           "quality": "720p"
+                 *         }
+                 *       },
+                 *       "grants": {
+                 *         "host": [
+                 *           "start-frame-record-call",
+                 *           "stop-frame-record-call"
+                 *         ],
+                 *         "user": []
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["CreateCallTypeRequest"];
             };
         };
@@ -3645,6 +3801,17 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "settings": {
+                 *         "frame_recording": {
+                 *           "mode": "auto-on",
+                 *           "capture_interval_in_seconds": 5,
+                 *           "quality": "720p"
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpdateCallTypeRequest"];
             };
         };
@@ -3696,6 +3863,14 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "target_user_id": "bob",
+                 *       "banned_by_id": "mo",
+                 *       "reason": "nudity",
+                 *       "timeout": 1440
+                 *     }
+                 */
                 "application/json": components["schemas"]["BanRequest"];
             };
         };
@@ -3726,6 +3901,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "unbanned_by_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["UnbanRequest"];
             };
         };
@@ -3751,6 +3931,15 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "entity_type": "call",
+                 *       "entity_id": "default:abc",
+                 *       "entity_creator_id": "bob",
+                 *       "reason": "nudity",
+                 *       "user_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["FlagRequest"];
             };
         };
@@ -3776,6 +3965,15 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "target_ids": [
+                 *         "bob"
+                 *       ],
+                 *       "timeout": 60,
+                 *       "user_id": "alice"
+                 *     }
+                 */
                 "application/json": components["schemas"]["MuteRequest"];
             };
         };
@@ -3801,6 +3999,14 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "target_ids": [
+                 *         "bob"
+                 *       ],
+                 *       "user_id": "alice"
+                 *     }
+                 */
                 "application/json": components["schemas"]["MuteRequest"];
             };
         };
@@ -3826,6 +4032,25 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "status": "pending",
+                 *         "entity_type": "call"
+                 *       },
+                 *       "sort": [
+                 *         {
+                 *           "field": "created_at",
+                 *           "direction": -1
+                 *         }
+                 *       ],
+                 *       "limit": 25,
+                 *       "lock_items": true,
+                 *       "lock_duration": 300,
+                 *       "lock_count": 10,
+                 *       "user_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["QueryReviewQueueRequest"];
             };
         };
@@ -3877,6 +4102,18 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "item_id": "0b6f2e0c-93a1-4c5e-8a57-2b1c9c6b7d10",
+                 *       "action_type": "ban",
+                 *       "ban": {
+                 *         "reason": "nudity",
+                 *         "timeout": 1440,
+                 *         "shadow": false
+                 *       },
+                 *       "user_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SubmitActionRequest"];
             };
         };
@@ -3902,6 +4139,20 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "entity_creator_id": "bob"
+                 *       },
+                 *       "sort": [
+                 *         {
+                 *           "field": "created_at",
+                 *           "direction": -1
+                 *         }
+                 *       ],
+                 *       "limit": 25
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationQuery"];
             };
         };
@@ -3927,6 +4178,14 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "target_user_id": "bob"
+                 *       },
+                 *       "limit": 25
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationQuery"];
             };
         };
@@ -3952,6 +4211,11 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "entity_creator_id": "bob"
+                 *     }
+                 */
                 "application/json": components["schemas"]["FlagCountRequest"];
             };
         };
@@ -4003,6 +4267,24 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Severe",
+                 *       "description": "What cannot wait",
+                 *       "filters": {
+                 *         "status": "pending",
+                 *         "severity": {
+                 *           "$gte": 80
+                 *         }
+                 *       },
+                 *       "sort": [
+                 *         {
+                 *           "field": "severity",
+                 *           "direction": -1
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["QueueRequest"];
             };
         };
@@ -4056,6 +4338,17 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Severe",
+                 *       "filters": {
+                 *         "status": "pending",
+                 *         "severity": {
+                 *           "$gte": 90
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["QueueRequest"];
             };
         };
@@ -4104,6 +4397,16 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "item_id": "0b6f2e0c-93a1-4c5e-8a57-2b1c9c6b7d10",
+                 *       "expected_labels": [
+                 *         "Neutral"
+                 *       ],
+                 *       "notes": "a painting",
+                 *       "user_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["FeedbackRequest"];
             };
         };
@@ -4153,6 +4456,19 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "entity_type": "user_profile",
+                 *       "entity_id": "avatar-7",
+                 *       "entity_creator_id": "bob",
+                 *       "moderation_payload": {
+                 *         "images": [
+                 *           "https://img.example.org/7.jpg"
+                 *         ]
+                 *       },
+                 *       "config_key": "call:default"
+                 *     }
+                 */
                 "application/json": components["schemas"]["CheckRequest"];
             };
         };
@@ -4178,6 +4494,18 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "entity_type": "user_profile",
+                 *       "entity_id": "avatar-7",
+                 *       "entity_creator_id": "bob",
+                 *       "moderation_payload": {
+                 *         "images": [
+                 *           "https://img.example.org/7.jpg"
+                 *         ]
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["CheckRequest"];
             };
         };
@@ -4203,6 +4531,23 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "entity_type": "call",
+                 *       "entity_id": "default:abc",
+                 *       "entity_creator_id": "bob",
+                 *       "flags": [
+                 *         {
+                 *           "type": "custom_check_image",
+                 *           "labels": [
+                 *             "nudity"
+                 *           ],
+                 *           "reason": "seen by our own model"
+                 *         }
+                 *       ],
+                 *       "user_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["CustomCheckRequest"];
             };
         };
@@ -4231,6 +4576,61 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "nudity",
+                 *       "rule_type": "call",
+                 *       "enabled": true,
+                 *       "cooldown_period": "5m",
+                 *       "logic": "AND",
+                 *       "conditions": [
+                 *         {
+                 *           "type": "keyframe",
+                 *           "confidence": 0.8,
+                 *           "keyframe_rule_params": {
+                 *             "harm_labels": [
+                 *               "Porn"
+                 *             ],
+                 *             "threshold": 3,
+                 *             "time_window": "30s"
+                 *           }
+                 *         }
+                 *       ],
+                 *       "action_sequences": [
+                 *         {
+                 *           "violation_number": 1,
+                 *           "actions": [
+                 *             "call_warning"
+                 *           ],
+                 *           "call_options": {
+                 *             "warning_text": "Please keep your clothes on."
+                 *           }
+                 *         },
+                 *         {
+                 *           "violation_number": 2,
+                 *           "actions": [
+                 *             "call_blur",
+                 *             "mute_video"
+                 *           ],
+                 *           "call_options": {
+                 *             "duration": 60
+                 *           }
+                 *         },
+                 *         {
+                 *           "violation_number": 3,
+                 *           "actions": [
+                 *             "kick_user"
+                 *           ],
+                 *           "call_options": {
+                 *             "kick_reason": "nudity"
+                 *           }
+                 *         }
+                 *       ],
+                 *       "config_keys": [
+                 *         "call:default"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationRuleRequest"];
             };
         };
@@ -4305,6 +4705,19 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "enabled": true
+                 *       },
+                 *       "sort": [
+                 *         {
+                 *           "field": "name",
+                 *           "direction": 1
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationQuery"];
             };
         };
@@ -4333,6 +4746,21 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "key": "call:default",
+                 *       "image_config": {
+                 *         "enabled": true,
+                 *         "rules": [
+                 *           {
+                 *             "label": "Porn",
+                 *             "action": "ban",
+                 *             "min_confidence": 0.9
+                 *           }
+                 *         ]
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationConfigRequest"];
             };
         };
@@ -4407,6 +4835,13 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "key": "call:default"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationQuery"];
             };
         };
@@ -4432,6 +4867,14 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "entity_type": "call",
+                 *       "entity_id": "default:abc",
+                 *       "appeal_reason": "It was a painting.",
+                 *       "user_id": "bob"
+                 *     }
+                 */
                 "application/json": components["schemas"]["AppealRequest"];
             };
         };
@@ -4480,6 +4923,14 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "filter": {
+                 *         "status": "submitted"
+                 *       },
+                 *       "limit": 25
+                 *     }
+                 */
                 "application/json": components["schemas"]["ModerationQuery"];
             };
         };
@@ -4505,6 +4956,16 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "appeal_ids": [
+                 *         "0b6f2e0c-93a1-4c5e-8a57-2b1c9c6b7d10"
+                 *       ],
+                 *       "action_type": "unban",
+                 *       "decision_reason": "looked again",
+                 *       "user_id": "mo"
+                 *     }
+                 */
                 "application/json": components["schemas"]["BulkActionAppealsRequest"];
             };
         };
@@ -4554,6 +5015,20 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "users": {
+                 *         "alice": {
+                 *           "id": "alice",
+                 *           "name": "Alice",
+                 *           "role": "user",
+                 *           "custom": {
+                 *             "plan": "basic"
+                 *           }
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpsertUsersRequest"];
             };
         };
@@ -4579,6 +5054,22 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "users": [
+                 *         {
+                 *           "id": "alice",
+                 *           "set": {
+                 *             "name": "Alice A.",
+                 *             "plan": "pro"
+                 *           },
+                 *           "unset": [
+                 *             "image"
+                 *           ]
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpdateUsersRequest"];
             };
         };
@@ -4628,6 +5119,22 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "event_hooks": [
+                 *         {
+                 *           "hook_type": "webhook",
+                 *           "enabled": true,
+                 *           "webhook_url": "https://backend.example.org/hook",
+                 *           "event_types": [
+                 *             "user.banned",
+                 *             "review_queue_item.new"
+                 *           ]
+                 *         }
+                 *       ],
+                 *       "enable_hook_payload_compression": true
+                 *     }
+                 */
                 "application/json": components["schemas"]["UpdateAppRequest"];
             };
         };
@@ -4653,6 +5160,13 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "sqs_url": "https://sqs.eu-central-1.amazonaws.com/123456789012/events",
+                 *       "sqs_key": "KEY",
+                 *       "sqs_secret": "SECRET"
+                 *     }
+                 */
                 "application/json": components["schemas"]["CheckSQSRequest"];
             };
         };
@@ -4678,6 +5192,13 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "sns_topic_arn": "arn:aws:sns:eu-central-1:123456789012:events",
+                 *       "sns_key": "KEY",
+                 *       "sns_secret": "SECRET"
+                 *     }
+                 */
                 "application/json": components["schemas"]["CheckSNSRequest"];
             };
         };
@@ -4724,6 +5245,19 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "my-s3",
+                 *       "storage_type": "s3",
+                 *       "bucket": "my-bucket",
+                 *       "path": "stills/",
+                 *       "aws_s3": {
+                 *         "s3_region": "eu-central-1",
+                 *         "s3_api_key": "KEY",
+                 *         "s3_secret": "SECRET"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["CreateExternalStorageRequest"];
             };
         };
@@ -4751,6 +5285,16 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "storage_type": "s3",
+                 *       "bucket": "my-bucket",
+                 *       "path": "stills/",
+                 *       "aws_s3": {
+                 *         "s3_region": "eu-central-1"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["ExternalStorageRequest"];
             };
         };
@@ -4933,6 +5477,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "recording": {
+                 *         "recordingType": "all",
+                 *         "recordingProfile": "always"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["RecordingPermissions"];
             };
         };
@@ -4960,6 +5512,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "recording": {
+                 *         "recordingProfile": "optional"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["RecordingPermissionsPatch"];
             };
         };
@@ -5010,6 +5569,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "recording": {
+                 *         "recordingType": "all",
+                 *         "recordingProfile": "always"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["RecordingPermissions"];
             };
         };
@@ -5037,6 +5604,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "recording": {
+                 *         "recordingProfile": "optional"
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["RecordingPermissionsPatch"];
             };
         };
@@ -5298,6 +5872,12 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "since": "2026-01-05T10:00:00Z",
+                 *       "only_missing": true
+                 *     }
+                 */
                 "application/json": components["schemas"]["ReplayRequest"];
             };
         };
