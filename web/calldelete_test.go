@@ -38,7 +38,10 @@ func TestDeleteCall(t *testing.T) {
 
 func TestDeleteCallHard(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testDeleteCallHard(t, newBench(t))
+}
+
+func testDeleteCallHard(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
 	task, _ := b.server(http.StatusOK, "POST", callURL+"/delete", `{"hard":true}`).body["task_id"].(string)
 	if again := b.server(http.StatusOK, "POST", callURL+"/delete", `{"hard":true}`).body["task_id"]; again != task || task == "" {

@@ -10,6 +10,7 @@ import (
 
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
+	"stillwatch/internal/testkit"
 )
 
 const callsURL = videoPrefix + "/calls"
@@ -39,9 +40,24 @@ func ids(a answer) string {
 	return strings.Join(out, " ")
 }
 
+// onBoth runs a test on a server over each database.
+func onBoth(t *testing.T, test func(t *testing.T, b *bench)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newBench(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, newBenchOn(t, testkit.Postgres(t)))
+	})
+}
+
 func TestQueryCalls(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	onBoth(t, testQueryCalls)
+}
+
+func testQueryCalls(t *testing.T, b *bench) {
 	b.makeCalls(6)
 	b.insert(&db.SessionRow{ID: "s1", CID: "default:c4", StartedAt: db.At(b.now.Now())},
 		&db.ParticipantRow{UserSessionID: "us1", SessionID: "s1", CID: "default:c4", UserID: "bob", Role: "host", JoinedAt: db.At(b.now.Now())})
@@ -88,7 +104,10 @@ func TestQueryCalls(t *testing.T) {
 
 func TestQueryCallsPages(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testQueryCallsPages(t, newBench(t))
+}
+
+func testQueryCallsPages(t *testing.T, b *bench) {
 	b.makeCalls(5)
 	page := func(limit int, cursors string) (string, string, string) {
 		a := b.server(http.StatusOK, "POST", callsURL, fmt.Sprintf(`{"limit":%d%s}`, limit, cursors))
@@ -128,7 +147,10 @@ func TestQueryCallsPages(t *testing.T) {
 // TestUsersSeeTheirOwnCalls: what a user may not know of is not in any list.
 func TestUsersSeeTheirOwnCalls(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testUsersSeeTheirOwnCalls(t, newBench(t))
+}
+
+func testUsersSeeTheirOwnCalls(t *testing.T, b *bench) {
 	b.makeCalls(6)
 	b.server(http.StatusOK, "POST", videoPrefix+"/call/default/c0/delete", nil)
 	for name, tc := range map[string]struct{ token, want string }{

@@ -13,7 +13,10 @@ import (
 
 func TestUpdateCall(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testUpdateCall(t, newBench(t))
+}
+
+func testUpdateCall(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","custom":{"room":"7"},"team":"red","starts_at":"2026-02-01T08:00:00Z"}}`)
 	b.now.Advance(time.Second)
 	a := b.server(http.StatusOK, "PATCH", callURL, `{"custom":{"room":"8"}}`)
@@ -73,7 +76,10 @@ func TestSettingsOfALiveCall(t *testing.T) {
 
 func TestEditsOfAnOlderStateAreRefused(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testEditsOfAnOlderStateAreRefused(t, newBench(t))
+}
+
+func testEditsOfAnOlderStateAreRefused(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
 	for _, resource := range []struct{ name, method, url, body string }{
 		{"call", "PATCH", callURL, `{"custom":{"a":1}}`},
@@ -104,7 +110,10 @@ func TestEditsOfAnOlderStateAreRefused(t *testing.T) {
 
 func TestEndCall(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testEndCall(t, newBench(t))
+}
+
+func testEndCall(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host"}],"settings_override":{"frame_recording":{"mode":"auto-on"}}}}`)
 	b.want(http.StatusForbidden, b.do(b.user("bob", ""), "POST", callURL+"/mark_ended", nil))
 	for range 2 { // twice is once

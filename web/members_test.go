@@ -25,7 +25,10 @@ func memberIDs(a answer) string {
 
 func TestUpdateCallMembers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testUpdateCallMembers(t, newBench(t))
+}
+
+func testUpdateCallMembers(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host"},{"user_id":"bob","custom":{"seat":3}}]}}`)
 	b.now.Advance(time.Second)
 	a := b.server(http.StatusOK, "POST", callURL+"/members", `{"update_members":[{"user_id":"bob","role":"speaker"},{"user_id":"carol"}],"remove_members":["hanna","nobody"]}`)
@@ -97,7 +100,10 @@ func TestMembersAreBounded(t *testing.T) {
 
 func TestQueryCallMembers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testQueryCallMembers(t, newBench(t))
+}
+
+func testQueryCallMembers(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host","custom":{"seat":1}},{"user_id":"bob","custom":{"seat":2}},{"user_id":"carol"}]}}`)
 	for body, want := range map[string]string{
 		`{"type":"default","id":"abc"}`:                                                            "bob/user carol/user hanna/host",
@@ -117,7 +123,10 @@ func TestQueryCallMembers(t *testing.T) {
 
 func TestQueryCallParticipants(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testQueryCallParticipants(t, newBench(t))
+}
+
+func testQueryCallParticipants(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
 	now := b.now.Now()
 	b.insert(&db.SessionRow{ID: "s1", CID: "default:abc", StartedAt: db.At(now)})

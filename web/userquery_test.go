@@ -41,7 +41,10 @@ func (b *bench) users(payload string) string {
 
 func TestQueryUsers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testQueryUsers(t, newBench(t))
+}
+
+func testQueryUsers(t *testing.T, b *bench) {
 	b.makeUsers()
 	for payload, want := range map[string]string{
 		``: "cat bob ann",
@@ -84,7 +87,10 @@ func TestQueryUsers(t *testing.T) {
 
 func TestUpdateUsers(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testUpdateUsers(t, newBench(t))
+}
+
+func testUpdateUsers(t *testing.T, b *bench) {
 	b.makeUsers()
 	a := b.server(http.StatusOK, "PATCH", usersURL, `{"users":[
 	 {"id":"ann","set":{"name":"Ann","age":31,"teams":["green"]},"unset":["role","club"]},{"id":"bob","set":{"custom":{"new":true}}}]}`)
