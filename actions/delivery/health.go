@@ -89,7 +89,7 @@ func (s *Sender) health(ctx context.Context, tx bun.Tx, hook Hook, res Result) (
 	row.LastStatus, row.LastError = res.Status, s.told(res)
 	reason := fmt.Sprintf("nothing but failures since %s", row.FailingSince.UTC().Format(time.RFC3339))
 	if res.Gone {
-		then, reason = switchOff, "the receiver answered 410 Gone"
+		then, reason = switchOff, "the receiver is gone for good: "+row.LastError
 	}
 	switch then {
 	case warn:
