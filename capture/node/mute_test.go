@@ -49,7 +49,7 @@ func TestAMuteThatHoldsOutlivesTheNode(t *testing.T) {
 		return fmt.Sprintf("mute default:a %s [TRACK_TYPE_VIDEO] %v", user, until.Unix())
 	}
 	last := muted("zoe", end.Add(time.Hour))
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.calls.saw(last) })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw(last) })
 	r.calls.mu.Lock()
 	defer r.calls.mu.Unlock()
 	mutes := slices.DeleteFunc(slices.Clone(r.calls.done), func(s string) bool { return !strings.HasPrefix(s, "mute ") })

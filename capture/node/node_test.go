@@ -163,14 +163,14 @@ func TestSessionStartsAndStopsFrameRecording(t *testing.T) {
 	p := call.Participant{Session: s, UserID: "ann", Role: "user", UserSessionID: "us1", JoinedAt: time.Now()}
 	r.node.SessionStarted(s)
 	r.node.ParticipantJoined(p)
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.calls.saw("on default:a") })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw("on default:a") })
 	if row := r.call(t); row.CurrentSessionID != "s1" || row.FrameEgressID == "" {
 		t.Errorf("call row = session %q egress %q", row.CurrentSessionID, row.FrameEgressID)
 	}
 	p.LeftAt, s.EndedAt = time.Now(), time.Now()
 	r.node.ParticipantLeft(p, "left")
 	r.node.SessionEnded(s)
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.call(t).CurrentSessionID == "" })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.call(t).CurrentSessionID == "" })
 	if row := r.call(t); row.FrameEgressID != "" {
 		t.Error("frame recording outlived the session")
 	}
@@ -187,7 +187,7 @@ func TestAvailableModeWaitsForAnOrder(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "available")
 	r.node.SessionStarted(session())
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.call(t).CurrentSessionID == "s1" })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.call(t).CurrentSessionID == "s1" })
 	if r.calls.saw("on default:a") {
 		t.Fatal("capture began without being asked for")
 	}
@@ -195,7 +195,7 @@ func TestAvailableModeWaitsForAnOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.order(t, event.Control{ControlID: "c1", Kind: event.ControlFrameRecording, CID: "default:a", On: true})
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.calls.saw("on default:a") })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw("on default:a") })
 }
 
 func (r *rig) order(t *testing.T, c event.Control) {
@@ -256,14 +256,14 @@ func TestBannedWhileJoiningIsPutOutAgain(t *testing.T) {
 	}
 	r.node.SessionStarted(session())
 	r.node.ParticipantJoined(call.Participant{Session: session(), UserID: "eve", UserSessionID: "us9", JoinedAt: time.Now()})
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.calls.saw("disconnect default:a eve banned: nudity") })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw("disconnect default:a eve banned: nudity") })
 }
 
 func TestKilledRunsSessionsAreEnded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "auto-on")
 	r.node.SessionStarted(session())
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.call(t).CurrentSessionID == "s1" })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.call(t).CurrentSessionID == "s1" })
 	r.newNode(t) // as after a kill: the old one never said that the session ended
 	if row := r.call(t); row.CurrentSessionID != "" || row.FrameEgressID != "" {
 		t.Errorf("call row = session %q egress %q, want both ended", row.CurrentSessionID, row.FrameEgressID)

@@ -47,11 +47,11 @@ func TestComingAndGoingIsCounted(t *testing.T) {
 	ann.LeftAt = at.Add(90*time.Second + 400*time.Millisecond)
 	r.node.ParticipantLeft(ann, "left")
 	r.node.ParticipantLeft(ann, "left")
-	testkit.Eventually(t, 5*time.Second, func() bool { return len(told[event.ParticipantLeft](t, r, event.CallParticipantLeft)) == 1 })
+	testkit.Eventually(t, 20*time.Second, func() bool { return len(told[event.ParticipantLeft](t, r, event.CallParticipantLeft)) == 1 })
 	// What was queued before this is written before it.
 	bob.LeftAt = at.Add(2 * time.Minute)
 	r.node.ParticipantLeft(bob, "kicked")
-	testkit.Eventually(t, 5*time.Second, func() bool { return len(told[event.ParticipantLeft](t, r, event.CallParticipantLeft)) == 2 })
+	testkit.Eventually(t, 20*time.Second, func() bool { return len(told[event.ParticipantLeft](t, r, event.CallParticipantLeft)) == 2 })
 
 	in := told[event.ParticipantJoined](t, r, event.CallParticipantJoined)
 	if len(in) != 2 || in[0].Participant.User.ID != "ann" || !in[0].Participant.User.Online || in[1].Participant.UserSessionID != "us-bob" ||
@@ -79,7 +79,7 @@ func TestKilledRunsParticipantsHaveLeft(t *testing.T) {
 	r := newRig(t, "available")
 	r.node.SessionStarted(session())
 	r.node.ParticipantJoined(joined("ann", "user", time.Now()))
-	testkit.Eventually(t, 5*time.Second, func() bool { return len(told[event.ParticipantJoined](t, r, event.CallParticipantJoined)) == 1 })
+	testkit.Eventually(t, 20*time.Second, func() bool { return len(told[event.ParticipantJoined](t, r, event.CallParticipantJoined)) == 1 })
 	r.newNode(t)
 	left := told[event.ParticipantLeft](t, r, event.CallParticipantLeft)
 	if len(left) != 1 || left[0].Reason != "connection lost" || left[0].Participant.User.ID != "ann" {
@@ -102,7 +102,7 @@ func TestWhoJoinsACallThatIsOverIsPutOut(t *testing.T) {
 			}
 			r.node.SessionStarted(session())
 			r.node.ParticipantJoined(joined("ann", "user", time.Now()))
-			testkit.Eventually(t, 5*time.Second, func() bool { return r.calls.saw("end default:a") })
+			testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw("end default:a") })
 			if r.calls.saw("on default:a") || r.call(t).FrameEgressID != "" {
 				t.Error("frame recording began in a call that is over")
 			}
@@ -115,11 +115,11 @@ func TestSessionOfADeletedCallEnds(t *testing.T) {
 	r := newRig(t, "auto-on")
 	s := session()
 	r.node.SessionStarted(s)
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.call(t).CurrentSessionID == "s1" })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.call(t).CurrentSessionID == "s1" })
 	if _, err := r.db.NewDelete().Model((*db.CallRow)(nil)).Where("cid = 'default:a'").Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.EndedAt = time.Now()
 	r.node.SessionEnded(s)
-	testkit.Eventually(t, 5*time.Second, func() bool { return r.calls.saw("off default:a") })
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw("off default:a") })
 }
