@@ -30,7 +30,7 @@ var codeTable = []struct {
 	{CodeNotYet, http.StatusUnauthorized, "The token's iat or nbf is more than 60 seconds in the future."},
 	{CodeSignature, http.StatusUnauthorized, "The token's algorithm is not HS256, or its signature is wrong."},
 	{CodeUnavailable, http.StatusServiceUnavailable, "A part that is needed does not answer, or is full. Try again."},
-	{CodeConflict, http.StatusConflict, "It exists already."},
+	{CodeConflict, http.StatusConflict, "It exists already; or, with HTTP 412, it has changed since the state that If-Match names."},
 	{CodeNoRecording, http.StatusNotImplemented, "The caller may start a recording, but recording is not available in this version."},
 }
 
