@@ -160,7 +160,7 @@ export class View {
 }
 
 function clock(a) {
-  if (a.state !== "confirmed") return element("div", "clock waiting", a.state === "failed" ? "failed" : "waiting for confirmation");
+  if (a.state !== "confirmed") return element("div", "clock waiting", ["failed", "withheld"].includes(a.state) ? a.state : "waiting for confirmation");
   const ms = a.captured_to_confirmed_ms;
   const e = element("div", "clock", ms === undefined ? "confirmed" : `captured → confirmed ${Math.round(ms)} ms`);
   e.dataset.testid = "clock";
