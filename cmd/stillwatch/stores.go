@@ -116,5 +116,8 @@ func (p *Program) openBlobs(ctx context.Context) error {
 		Client: func(plain bool) *http.Client { return p.guardFor(plain).HTTPClient() },
 	})
 	p.group.Add("external storages", closing(p.stores.Close))
-	return p.group.Start(ctx)
+	if err := p.group.Start(ctx); err != nil {
+		return err
+	}
+	return p.checkSeals(ctx)
 }
