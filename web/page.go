@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/labstack/echo/v4"
 	"github.com/uptrace/bun"
 )
 
@@ -62,28 +61,6 @@ func newPage(limit int, next string) (page, error) {
 	c, err := parseCursor(next)
 	p.after = &c
 	return p, err
-}
-
-// queryPage reads limit and next of the query.
-func queryPage(c echo.Context) (page, error) {
-	limit, err := queryLimit(c, "limit")
-	if err != nil {
-		return page{}, err
-	}
-	return newPage(limit, c.QueryParam("next"))
-}
-
-// queryLimit reads a positive number of the query; 0 when it is not there.
-func queryLimit(c echo.Context, field string) (int, error) {
-	s := c.QueryParam(field)
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, badField(field, fmt.Sprintf("must be 1 to %d", maxLimit))
-	}
-	return n, nil
 }
 
 // apply sorts and cuts the query; at is the time column. It takes one row

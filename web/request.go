@@ -16,19 +16,6 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// reply is an answer's body; ok adds the "duration" to it.
-type reply map[string]any
-
-func (s *Server) ok(c echo.Context, r reply) error { return s.answer(c, http.StatusOK, r) }
-
-func (s *Server) answer(c echo.Context, status int, r reply) error {
-	if r == nil {
-		r = reply{}
-	}
-	r["duration"] = duration(c)
-	return c.JSON(status, r)
-}
-
 const startKey = "stillwatch.start"
 
 // duration is how long the request has taken so far, as "1.23ms".
@@ -148,12 +135,6 @@ const (
 	wantName = "must be 1 to 64 of A-Z a-z 0-9 _ - . ! ~ and not begin with a dot"
 	wantUser = "must be 1 to 255 of A-Z a-z 0-9 _ - . @ + = | ~ and not begin with a dot"
 )
-
-// callPath reads {type} and {id} of the route.
-func callPath(c echo.Context) (callType, id string, err error) {
-	callType, id = c.Param("type"), c.Param("id")
-	return callType, id, checkCall(callType, id)
-}
 
 func checkCall(callType, id string) error {
 	fields := map[string]string{}
