@@ -128,8 +128,9 @@ func (e *Engine) escalate(p *person, v event.Verdict) (out []Decision) {
 		if len(b.frames) == 0 {
 			b.frames = basis // only the violations of others were counted
 		}
-		if len(b.frames) < 2 {
-			continue // never from one frame
+		if len(b.frames) < 2 { // never from one frame
+			t.number--
+			continue
 		}
 		basis = b.frames
 		p.breach(r.ID, b.at)
