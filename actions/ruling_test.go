@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,48 +157,52 @@ func newWordRig(w *world, clock *testkit.Clock, n int) *wordRig {
 	return r
 }
 
-// TestPeopleHaveTheLastWord plays every series of three events and holds the
-// outcome against the model: automation that comes later never undoes what a
-// moderator decided, and what it would have done is put to people.
+// TestPeopleHaveTheLastWord plays every series of three events, on a
+// participant of whom nothing is known, who is flagged, and who is banned by
+// the policy, and holds the outcome against the model: automation that comes
+// later never undoes what a moderator decided, and what it would have done is
+// put to people.
 func TestPeopleHaveTheLastWord(t *testing.T) {
 	t.Parallel()
 	w, clock := newWorld(t), testkit.NewClock()
 	n := 0
-	for _, first := range wordEvents {
-		for _, second := range wordEvents {
-			for _, third := range wordEvents {
-				n++
-				series := []string{first, second, third, "run"}
-				r, m := newWordRig(w, clock, n), wordModel{}
-				for _, ev := range series {
-					r.step(ev)
-					m.step(ev)
-				}
-				by, name := r.bans(), strings.Join(series, ", ")
-				got := ""
-				for _, who := range by {
-					if got != "" && got != who {
-						t.Errorf("%s: banned by %v at once", name, by)
-					}
-					got = who
-				}
-				if got != m.bannedBy {
-					t.Errorf("%s: banned by %q, want %q", name, got, m.bannedBy)
-				}
-				if open := len(r.items(event.ReviewPending)) > 0; open != m.item {
-					t.Errorf("%s: open item %v, want %v", name, open, m.item)
-				}
-				withheld, err := w.db.NewSelect().Model((*db.ActionRow)(nil)).Where("user_id = ?", r.user).
-					Where("state = ?", db.ActionStateWithheld).Count(t.Context())
-				w.ok(err)
-				if int(withheld) != m.withheld {
-					t.Errorf("%s: %d bans withheld, want %d", name, withheld, m.withheld)
+	for _, before := range [][]string{nil, {"policy flags", "run"}, {"policy bans", "run"}} {
+		for _, first := range wordEvents {
+			for _, second := range wordEvents {
+				for _, third := range wordEvents {
+					n++
+					playSeries(t, newWordRig(w, clock, n), append(slices.Clone(before), first, second, third, "run"))
 				}
 			}
 		}
 	}
-	if n != 216 {
+	if n != 3*216 {
 		t.Errorf("played %d series", n)
+	}
+}
+
+func playSeries(t *testing.T, r *wordRig, series []string) {
+	t.Helper()
+	m, name := wordModel{}, strings.Join(series, ", ")
+	for _, ev := range series {
+		r.step(ev)
+		m.step(ev)
+	}
+	by := slices.Compact(r.bans())
+	if len(by) > 1 {
+		t.Errorf("%s: banned by %v at once", name, by)
+	}
+	if got := strings.Join(by, " "); got != m.bannedBy {
+		t.Errorf("%s: banned by %q, want %q", name, got, m.bannedBy)
+	}
+	if open := len(r.items(event.ReviewPending)) > 0; open != m.item {
+		t.Errorf("%s: open item %v, want %v", name, open, m.item)
+	}
+	withheld, err := r.db.NewSelect().Model((*db.ActionRow)(nil)).Where("user_id = ?", r.user).
+		Where("state = ?", db.ActionStateWithheld).Count(t.Context())
+	r.ok(err)
+	if int(withheld) != m.withheld {
+		t.Errorf("%s: %d bans withheld, want %d", name, withheld, m.withheld)
 	}
 }
 
