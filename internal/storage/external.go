@@ -152,6 +152,9 @@ func isPlain(endpoint string) bool {
 
 // reason is what may be told of an error to whoever set a storage up.
 func reason(err error) string {
+	if errors.Is(err, errBusy) {
+		return errBusy.Error()
+	}
 	if refused := (*netguard.RefusedError)(nil); errors.As(err, &refused) {
 		return refused.Error()
 	}

@@ -21,7 +21,7 @@ import (
 	"stillwatch/internal/seal"
 )
 
-// Times of Config.
+// Defaults of Config, and times.
 const (
 	// DefaultRecheck is how old a storage's settings may be.
 	DefaultRecheck = 5 * time.Second
@@ -29,6 +29,12 @@ const (
 	DefaultTry = 1500 * time.Millisecond
 	// DefaultRest is how long a storage that failed is left alone.
 	DefaultRest = 15 * time.Second
+	// DefaultInFlight is how many frames are on their way to external storages
+	// at once: fewer than there are workers that store frames, so that a slow
+	// storage does not hold up the frames of other calls.
+	DefaultInFlight = 12
+	// slotWait is how long a frame waits for its turn in that.
+	slotWait = 250 * time.Millisecond
 	// signTimeout bounds the making of a link, which may have to ask for a
 	// role's credentials.
 	signTimeout = 2 * time.Second
@@ -48,6 +54,8 @@ type Config struct {
 	Client func(plain bool) *http.Client
 	// Recheck, Try and Rest default to the constants.
 	Recheck, Try, Rest time.Duration
+	// InFlight defaults to the constant.
+	InFlight int
 	// Log may be nil: then slog.Default. Now may be nil: then time.Now.
 	Log *slog.Logger
 	Now func() time.Time
@@ -59,6 +67,7 @@ type Stores struct {
 	*blob.Store // our own
 	cfg         Config
 	log         *slog.Logger
+	slots       chan struct{}
 	placed      atomic.Uint64
 	fellBack    atomic.Uint64
 
@@ -78,6 +87,9 @@ func New(cfg Config) *Stores {
 			*d.v = d.def
 		}
 	}
+	if cfg.InFlight <= 0 {
+		cfg.InFlight = DefaultInFlight
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -86,7 +98,8 @@ func New(cfg Config) *Stores {
 	}
 	s := &Stores{
 		Store: cfg.Own, cfg: cfg, log: cfg.Log.With("component", "storage"),
-		open: map[string]*external{}, complaints: map[string]time.Time{},
+		slots: make(chan struct{}, cfg.InFlight),
+		open:  map[string]*external{}, complaints: map[string]time.Time{},
 	}
 	cfg.Own.SetElsewhere(func(ctx context.Context, ref string) (*blob.Store, string, error) {
 		name, key, ok := Split(ref)
@@ -147,8 +160,9 @@ func Split(ref string) (storage, key string, ok bool) {
 }
 
 // Place puts a frame into an external storage and returns its reference. When
-// the storage fails twice, or failed a moment ago, it goes into our own
-// instead, which the reference tells; nothing is lost silently.
+// the storage fails twice, or failed a moment ago, or is too slow, the frame
+// goes into our own instead, which the reference tells; nothing is lost
+// silently.
 func (s *Stores) Place(ctx context.Context, storage, key string, body []byte, contentType string) (ref string, err error) {
 	if err := s.place(ctx, storage, key, body, contentType); err == nil {
 		s.placed.Add(1)
@@ -170,6 +184,12 @@ func (s *Stores) place(ctx context.Context, storage, key string, body []byte, co
 	if e.resting(s.cfg.Now()) {
 		return errResting
 	}
+	leave, err := s.enter(ctx)
+	if err != nil {
+		s.complain(storage, err)
+		return err
+	}
+	defer leave()
 	for range tries {
 		if err = s.try(ctx, e, key, body, contentType); err == nil {
 			if e.recovered() {
@@ -183,6 +203,20 @@ func (s *Stores) place(ctx context.Context, storage, key string, body []byte, co
 	}
 	return err
 }
+
+// enter takes a slot among the frames that are on their way.
+func (s *Stores) enter(ctx context.Context) (leave func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, slotWait)
+	defer cancel()
+	select {
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
+	case <-ctx.Done():
+		return nil, errBusy
+	}
+}
+
+var errBusy = errors.New("too many frames are on their way to external storages")
 
 var errResting = errors.New("external storage is left alone for a while")
 

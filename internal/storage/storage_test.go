@@ -221,6 +221,37 @@ func TestAStorageThatFailedIsLeftAloneForAWhile(t *testing.T) {
 	}
 }
 
+func TestASlowStorageDoesNotHoldUpOtherFrames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	arrived, release := make(chan struct{}, 100), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(slow.Close)
+	w.put("my-s3", slow.URL, "key", "secret")
+	w.cfg.Try = time.Minute // none gives up by itself
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(release)
+	for range DefaultInFlight {
+		wg.Go(func() { _, _ = w.Place(t.Context(), "my-s3", frameKey, []byte("picture"), "image/jpeg") })
+	}
+	for range DefaultInFlight {
+		<-arrived
+	}
+	if ref, err := w.Place(t.Context(), "my-s3", frameKey, []byte("picture"), "image/jpeg"); err != nil || ref != frameKey {
+		t.Errorf("reference %q, %v", ref, err)
+	}
+	if got := w.Stats(); got.FellBack != 1 || len(arrived) != 0 {
+		t.Errorf("%+v, %d more requests", got, len(arrived))
+	}
+}
+
 func TestAStorageThatIsGoneOrUnreadableFallsBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
