@@ -66,7 +66,7 @@ func TestAHangingReceiverSlowsNoOther(t *testing.T) {
 	troubled.hook("a-hanging", hanging.URL)
 	troubled.hook("h", beside.URL)
 	senders := map[*stopwatch]*delivery.Sender{alone: quiet.start(quiet.sender()), beside: troubled.start(troubled.sender())}
-	const events = 300
+	const events = 200
 	for n := range events {
 		for watch, s := range senders {
 			ev := frame(n)
