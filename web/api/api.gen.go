@@ -1346,7 +1346,7 @@ type FlagRequest struct {
 	EntityCreatorID string `json:"entity_creator_id,omitempty,omitzero"`
 	EntityID        string `json:"entity_id"`
 
-	// EntityType `call` (entity_id is its cid, entity_creator_id the participant) or `user`.
+	// EntityType `call` (entity_id is its cid, entity_creator_id the participant), `user`, or a type of your own.
 	EntityType        string            `json:"entity_type"`
 	ModerationPayload ModerationPayload `json:"moderation_payload,omitempty,omitzero"`
 	Reason            string            `json:"reason,omitempty,omitzero"`
@@ -1907,7 +1907,7 @@ type QueryReviewQueueRequest struct {
 	// LockDuration Seconds, default 300.
 	LockDuration int `json:"lock_duration,omitempty,omitzero"`
 
-	// LockItems Lock up to `lock_count` unlocked items for the caller and return those alone.
+	// LockItems Lock up to `lock_count` items that nobody holds for the caller and return those alone; pending ones, unless the filter names a status.
 	LockItems bool        `json:"lock_items,omitempty,omitzero"`
 	Next      string      `json:"next,omitempty,omitzero"`
 	Prev      string      `json:"prev,omitempty,omitzero"`

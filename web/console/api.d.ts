@@ -1896,7 +1896,7 @@ export interface components {
             unbanned_by_id?: string;
         };
         FlagRequest: {
-            /** @description `call` (entity_id is its cid, entity_creator_id the participant) or `user`. */
+            /** @description `call` (entity_id is its cid, entity_creator_id the participant), `user`, or a type of your own. */
             entity_type: string;
             entity_id: string;
             entity_creator_id?: string;
@@ -1995,7 +1995,7 @@ export interface components {
             next?: string;
             prev?: string;
             stats_only?: boolean;
-            /** @description Lock up to `lock_count` unlocked items for the caller and return those alone. */
+            /** @description Lock up to `lock_count` items that nobody holds for the caller and return those alone; pending ones, unless the filter names a status. */
             lock_items?: boolean;
             /** @description Seconds, default 300. */
             lock_duration?: number;
