@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -155,10 +156,15 @@ const (
 	freshly = 6
 )
 
+var (
+	firstSeed = flag.Uint64("seed", 0, "the first seed of TestAPIConforms")
+	moreSeeds = flag.Int("rounds", rounds, "how many requests TestAPIConforms gives each operation")
+)
+
 // TestAPIConforms gives every operation requests that follow from fixed seeds.
 func TestAPIConforms(t *testing.T) {
 	t.Parallel()
-	per := rounds
+	per := *moreSeeds
 	if testing.Short() {
 		per = freshly
 	}
@@ -170,7 +176,7 @@ func TestAPIConforms(t *testing.T) {
 				t.Fatalf("%d operations only", len(c.ops))
 			}
 			for round := range freshly {
-				c.round(uint64(seed*freshly+round), tally)
+				c.round(*firstSeed+uint64(seed*freshly+round), tally)
 			}
 		})
 	}

@@ -167,3 +167,17 @@ func TestEscapedPath(t *testing.T) {
 	}
 	b.server(http.StatusOK, "GET", "/api/v2/video/call/default/a!~b", nil)
 }
+
+// TestMissingBodyIsAnEmptyObject: what is required of the one is required of
+// the other, and where nothing is required both will do.
+func TestMissingBodyIsAnEmptyObject(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for _, body := range []any{nil, "", " \n", "{}"} {
+		a := b.server(http.StatusBadRequest, "POST", moderationPrefix+"/custom_check", body)
+		if fields := a.body["exception_fields"].(map[string]any); fields["entity_id"] != "is missing" || fields["flags"] != "is missing" {
+			t.Errorf("body %q: %s", body, a.raw)
+		}
+		b.server(http.StatusOK, "POST", "/api/v2/video/calls", body)
+	}
+}

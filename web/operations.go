@@ -1,10 +1,12 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -100,6 +102,11 @@ func conform(route *routers.Route, next echo.HandlerFunc) echo.HandlerFunc {
 		if err := plainText(params, r.URL.Query()); err != nil {
 			return err
 		}
+		if route.Operation.RequestBody != nil {
+			if err := fillIn(r); err != nil {
+				return err
+			}
+		}
 		err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 			Request: r, PathParams: params, QueryParams: r.URL.Query(), Route: route,
 			Options: &openapi3filter.Options{
@@ -113,6 +120,24 @@ func conform(route *routers.Route, next echo.HandlerFunc) echo.HandlerFunc {
 		c.SetRequest(r.WithContext(ctx))
 		return next(c)
 	}
+}
+
+// fillIn puts the empty object in the place of a missing body, so that what is
+// required of the one is required of the other.
+func fillIn(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return err
+	}
+	if err != nil {
+		return badInput("the body broke off: %s", err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	r.Body, r.GetBody, r.ContentLength = io.NopCloser(bytes.NewReader(body)), nil, int64(len(body))
+	return nil
 }
 
 // unescaped is a parameter of the path as it was meant: the router leaves the
