@@ -302,3 +302,17 @@ func TestBlockKick(t *testing.T) {
 		t.Errorf("public events %q", got)
 	}
 }
+
+// TestTheRoleOfATokenEndsWithIt: who once came with a moderator's token is
+// none with a token that names no role.
+func TestTheRoleOfATokenEndsWithIt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.want(http.StatusCreated, b.do(b.user("mo", auth.RoleModerator), "POST", callURL, nil))
+	if err := (Gatekeeper{DB: b.db}).Admit(t.Context(), "default", "other", "ada", auth.RoleAdmin); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"mo", "ada"} {
+		b.want(http.StatusForbidden, b.do(b.user(id, ""), "GET", ownPrefix+"frames?cid=default:abc", nil))
+	}
+}

@@ -48,7 +48,7 @@ func newCallFrom(who auth.Identity, callType, id string, data api.CallRequest) (
 		if ranked && !who.Administers() {
 			return n, forbidden("data.members[].role needs a server token or the role admin")
 		}
-		n.createdBy = userRequest{ID: who.UserID, Role: who.Role}
+		n.createdBy.ID = who.UserID // the role of a token ends with it
 	case by != nil:
 		n.createdBy = userRequest{ID: by.ID, Name: by.Name, Image: by.Image, Role: by.Role, Custom: by.Custom}
 	case data.CreatedByID != "":

@@ -51,7 +51,7 @@ func (g Gatekeeper) Admit(ctx context.Context, callType, id, userID, role string
 	if known, err := g.open(ctx, cid); err != nil || known {
 		return err
 	}
-	_, err := createCall(ctx, g.DB, g.now, newCall{callType: callType, id: id, createdBy: userRequest{ID: userID, Role: role}, recording: g.Recording})
+	_, err := createCall(ctx, g.DB, g.now, newCall{callType: callType, id: id, createdBy: userRequest{ID: userID}, recording: g.Recording})
 	return asRefusal(err)
 }
 

@@ -46,7 +46,7 @@ func (n *Node) ParticipantLeft(p call.Participant, reason string) {
 }
 
 func (n *Node) join(ctx context.Context, p call.Participant) error {
-	if err := n.cfg.DB.SawUser(ctx, p.UserID, p.Role, true, p.JoinedAt); err != nil {
+	if err := n.cfg.DB.SawUser(ctx, p.UserID, true, p.JoinedAt); err != nil {
 		return fmt.Errorf("note user %s: %w", p.UserID, err)
 	}
 	return n.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {

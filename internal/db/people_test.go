@@ -138,16 +138,16 @@ func testUserBanned(t *testing.T, d *DB) {
 func testSawUser(t *testing.T, d *DB) {
 	clock := testkit.NewClock()
 	ctx := context.Background()
-	if err := d.SawUser(ctx, "bob", "host", true, clock.Now()); err != nil {
+	if err := d.SawUser(ctx, "bob", true, clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	made := clock.Now()
 	clock.Advance(time.Minute)
-	if err := d.SawUser(ctx, "bob", "", false, clock.Now()); err != nil {
+	if err := d.SawUser(ctx, "bob", false, clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	u, err := d.User(ctx, "bob")
-	if err != nil || u.Role != "host" || u.Online || !u.CreatedAt.Equal(made) || !u.LastActive.Equal(clock.Now()) {
+	if err != nil || u.Role != RoleUser || u.Online || !u.CreatedAt.Equal(made) || !u.LastActive.Equal(clock.Now()) {
 		t.Errorf("got %+v, %v", u, err)
 	}
 }

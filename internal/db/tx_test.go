@@ -247,7 +247,7 @@ func testReadInsideTx(t *testing.T, d *DB) {
 			return err
 		}
 		// These must join the transaction, not wait behind it.
-		if err := d.SawUser(ctx, "bob", "", true, now); err != nil {
+		if err := d.SawUser(ctx, "bob", true, now); err != nil {
 			return err
 		}
 		if _, err := d.EnsureCallType(ctx, CallTypeRow{Name: "default"}); err != nil {

@@ -88,13 +88,11 @@ func PublicUser(r UserRow) event.User {
 }
 
 // SawUser notes that the user is active now, and makes its row if there is
-// none. It leaves the role of a known user alone.
-func (d *DB) SawUser(ctx context.Context, id, role string, online bool, now time.Time) error {
-	if role == "" {
-		role = RoleUser
-	}
+// none. The role of a token is good while the token is: the row of somebody
+// new says RoleUser, and that of a known user stays.
+func (d *DB) SawUser(ctx context.Context, id string, online bool, now time.Time) error {
 	row := UserRow{
-		ID: id, Role: role, Online: Bool(online), LastActive: At(now), CreatedAt: At(now), UpdatedAt: At(now),
+		ID: id, Role: RoleUser, Online: Bool(online), LastActive: At(now), CreatedAt: At(now), UpdatedAt: At(now),
 		Teams: JSON[[]string]{[]string{}}, BlockedUserIDs: JSON[[]string]{[]string{}},
 		Custom: JSON[map[string]any]{map[string]any{}},
 	}
