@@ -110,6 +110,9 @@ func (t *Transport) request(ctx context.Context, h delivery.Hook, m delivery.Mes
 	if err != nil {
 		return nil, errors.New("the hook's URL cannot be read")
 	}
+	// Not sent, but read by the client: it may send again what went out on a
+	// connection that the receiver was just closing. The id tells duplicates.
+	req.Header["X-Idempotency-Key"] = []string{}
 	req.Header.Set("Content-Type", "application/json")
 	if encoding != "" {
 		req.Header.Set("Content-Encoding", encoding)

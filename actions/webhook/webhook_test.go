@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"bufio"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -108,4 +110,46 @@ func TestAnAnswerThatDripsEndsWithTheTimeout(t *testing.T) {
 	if got.Status != http.StatusOK || string(got.Response) != "." {
 		t.Errorf("%+v", got)
 	}
+}
+
+// TestAReceiverMayCloseIdleConnections: one that hangs up after each answer,
+// as many do after some seconds, has no failed attempts for it.
+func TestAReceiverMayCloseIdleConnections(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go answerOnce(conn)
+		}
+	}()
+	client := netguard.New(netguard.Config{Allow: loopback})
+	t.Cleanup(func() { _ = client.Close() })
+	tr := New(Config{Client: client, Plain: client})
+	for i := range 200 {
+		if got := sendBy(t, tr, "http://"+ln.Addr().String()); !got.OK() {
+			t.Fatalf("event %d: %+v", i, got)
+		}
+	}
+}
+
+// answerOnce takes one request, and closes without having said that it would.
+func answerOnce(conn net.Conn) {
+	defer conn.Close()
+	r, err := http.ReadRequest(bufio.NewReader(conn))
+	if err != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	if _, sent := r.Header["X-Idempotency-Key"]; sent {
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 }
