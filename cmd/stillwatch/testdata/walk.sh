@@ -55,6 +55,17 @@ want() {
 # has FILTER checks the last answer with jq.
 has() { jq -e "$1" >/dev/null <<<"$ANSWER" || fail "want $1"; }
 
+# soon PATH FILTER reads until the answer fits: what a moderator asks for takes
+# effect a moment later.
+soon() {
+  for _ in $(seq 100); do
+    want 200 GET "$1"
+    if jq -e "$2" >/dev/null <<<"$ANSWER"; then return; fi
+    sleep 0.1
+  done
+  fail "want $2 within ten seconds"
+}
+
 # refused CODE METHOD PATH [BODY] wants a 401 with that code.
 refused() {
   local code=$1
@@ -125,8 +136,7 @@ want 200 POST "$call/user_permissions" '{"user_id":"bob","grant_permissions":["s
 
 say 'ban, unban, flag, review'
 want 200 POST /api/v2/moderation/ban '{"target_user_id":"eve","banned_by_id":"mo","reason":"nudity","timeout":1440}'
-want 200 GET '/api/v2/chat/query_banned_users?payload=%7B%22filter_conditions%22%3A%7B%22user_id%22%3A%22eve%22%7D%7D'
-has '.bans | length >= 1 and .[0].user.id == "eve"'
+soon '/api/v2/chat/query_banned_users?payload=%7B%22filter_conditions%22%3A%7B%22user_id%22%3A%22eve%22%7D%7D' '.bans | length >= 1 and .[0].user.id == "eve"'
 want 200 POST '/api/v2/moderation/unban?target_user_id=eve' '{"unbanned_by_id":"mo"}'
 want 200 POST /api/v2/moderation/flag "{\"entity_type\":\"call\",\"entity_id\":\"$type:room\",\"entity_creator_id\":\"bob\",\"reason\":\"nudity\",\"user_id\":\"mo\"}"
 item=$(jq -r .item_id <<<"$ANSWER")
