@@ -35,7 +35,7 @@ var odd = []string{
 }
 
 // numbers are those at the edges of what types hold.
-var numbers = []any{0, -1, 1, 2, 60, 61, 1 << 31, -(1 << 31), 1<<53 + 1, int64(1<<63 - 1), -int64(1 << 62), 1e18, 1e19, 1e300, -1e300, 0.1, -0.0}
+var numbers = []any{0, -1, 1, 2, 60, 61, 1 << 31, -(1 << 31), 1<<53 + 1, int64(1<<63 - 1), -int64(1 << 62), 1e18, 1e19, 1e300, -1e300, 0.1}
 
 // right makes a value that the schema allows, as far as can be said from the
 // schema alone.
