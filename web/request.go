@@ -45,6 +45,9 @@ func decode(c echo.Context, v any) error {
 	if err := unmarshal(body, "", v); err != nil {
 		return err
 	}
+	if err := exactKeys(body, v); err != nil {
+		return err
+	}
 	return refuseZeroBytes(body)
 }
 
