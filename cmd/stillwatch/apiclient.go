@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -83,6 +84,10 @@ func (c *apiClient) call(ctx context.Context, method, path string, query url.Val
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
+		var at *url.Error
+		if errors.As(err, &at) { // it would say the address again, with the key
+			err = at.Err
+		}
 		return fmt.Errorf("ask the server at %s: %w; is `stillwatch serve` running with these settings?", c.url, err)
 	}
 	defer resp.Body.Close()

@@ -92,7 +92,7 @@ func (p *Program) lookers() int {
 func (p *Program) startModels(ctx context.Context) error {
 	rt, err := onnx.New(p.cfg.Models.Runtime)
 	if err != nil {
-		return fmt.Errorf("load inference runtime: %w; `stillwatch models build` puts it there", err)
+		return err
 	}
 	if err := p.begin(ctx, "inference runtime", closing(rt.Close)); err != nil {
 		return err

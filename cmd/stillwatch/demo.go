@@ -251,6 +251,10 @@ func (d *demo) confirmed(ev event.Envelope) {
 	if word == "" {
 		word = string(a.Kind)
 	}
+	if a.CapturedAt.IsZero() { // asked for by a person, not decided on frames
+		d.say(word, fmt.Sprintf("%s: %s", a.UserID, a.Reason), map[string]any{"user": a.UserID})
+		return
+	}
 	took := a.ConfirmedAt.Sub(a.CapturedAt)
 	d.say(word, fmt.Sprintf("%s for %s (captured to confirmed: %d ms)", a.UserID, a.Reason, took.Milliseconds()),
 		map[string]any{"user": a.UserID, "captured_to_confirmed_ms": took.Milliseconds()})

@@ -53,6 +53,10 @@ func (hooksListCmd) Help() string { return "Example: stillwatch hooks list --jso
 func (c hooksListCmd) Run(e *env, hooks *hooksCmd) error {
 	var out api.HooksResponse
 	return hooks.ask(e, c.JSON, http.MethodGet, hooksPath, nil, struct{}{}, &out, func() {
+		if len(out.Hooks) == 0 {
+			fmt.Fprintln(e.stdout, "no hooks; PATCH /api/v2/app sets them")
+			return
+		}
 		w := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
 		defer w.Flush()
 		fmt.Fprintln(w, "ID\tTYPE\tSTATE\tPENDING\tDEAD\tDELIVERED\tTARGET\tLAST FAILURE")
@@ -98,7 +102,7 @@ type hooksReplayCmd struct {
 	Event       []string      `help:"Event id; repeat for several." placeholder:"ID" xor:"what" required:""`
 	Since       time.Duration `help:"Events of the last so long, such as 24h; they are kept for 720h." xor:"what" required:""`
 	Type        []string      `help:"Only events of this type; repeat for several." placeholder:"TYPE"`
-	OnlyMissing bool          `help:"Only what was not delivered."`
+	OnlyMissing bool          `help:"Only what was not delivered and does not wait for its next attempt."`
 	JSON        bool          `help:"Print JSON."`
 }
 
@@ -118,7 +122,11 @@ func (c hooksReplayCmd) Run(e *env, hooks *hooksCmd) error {
 	}
 	var out api.ReplayResponse
 	return hooks.ask(e, c.JSON, http.MethodPost, hooksPath+"/"+url.PathEscape(c.ID)+"/replay", nil, in, &out, func() {
-		fmt.Fprintf(e.stdout, "%d events are on their way\n", out.Replayed)
+		if out.Replayed == 0 {
+			fmt.Fprintln(e.stdout, "no event that is kept and that the hook asks for is meant by this: nothing is sent")
+			return
+		}
+		fmt.Fprintf(e.stdout, "events on their way: %d\n", out.Replayed)
 	})
 }
 
@@ -138,6 +146,10 @@ func (c hooksDeadCmd) Run(e *env, hooks *hooksCmd) error {
 	}
 	var out api.DeliveriesResponse
 	return hooks.ask(e, c.JSON, http.MethodGet, hooksPath+"/"+url.PathEscape(c.ID)+"/deliveries", query, struct{}{}, &out, func() {
+		if len(out.Deliveries) == 0 {
+			fmt.Fprintln(e.stdout, "no event was given up")
+			return
+		}
 		w := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(w, "EVENT\tTYPE\tMADE\tATTEMPTS\tLAST FAILURE")
 		for _, d := range out.Deliveries {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"stillwatch/internal/auth"
@@ -29,6 +30,11 @@ func (c tokenCmd) Run(e *env) error {
 	}
 	if c.For < 0 {
 		return fmt.Errorf("%w: --for is %v: want 0 or more", errUsage, c.For)
+	}
+	for _, cid := range c.Call {
+		if callType, id, ok := strings.Cut(cid, ":"); !ok || callType == "" || id == "" {
+			return fmt.Errorf("%w: --call is %q: want type:id, such as default:abc", errUsage, cid)
+		}
 	}
 	if err := os.MkdirAll(e.cfg.Data.Dir, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,8 +22,8 @@ const MaxTokenBytes = 64 << 10
 
 // Why a key or a token is refused. Verify wraps them with what it saw.
 var (
-	ErrKey       = errors.New("API key is not known")
-	ErrMissing   = errors.New("token is missing")
+	ErrKey       = errors.New("API key is missing or wrong")
+	ErrMissing   = errors.New("token is missing from Authorization")
 	ErrMalformed = errors.New("token is malformed")
 	ErrAlgorithm = errors.New("token algorithm is not HS256")
 	ErrSignature = errors.New("token signature is wrong")
@@ -106,6 +107,9 @@ func (a *Auth) Key() string { return a.key }
 func (a *Auth) CheckKey(r *http.Request) error {
 	key := PresentedKey(r)
 	if subtle.ConstantTimeCompare([]byte(key), []byte(a.key)) != 1 {
+		if key == "" {
+			return fmt.Errorf("%w: give it as api_key in the query, or in X-API-Key", ErrKey)
+		}
 		return ErrKey
 	}
 	return nil

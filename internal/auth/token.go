@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -76,7 +77,8 @@ func classify(err error) error {
 	case errors.Is(err, jwt.ErrTokenUnverifiable): // a method the library does not know
 		return fmt.Errorf("%w: %v", ErrAlgorithm, err)
 	default:
-		return fmt.Errorf("%w: %v", ErrMalformed, err)
+		said := strings.TrimPrefix(err.Error(), jwt.ErrTokenMalformed.Error()+": ")
+		return fmt.Errorf("%w: %s", ErrMalformed, said)
 	}
 }
 

@@ -121,7 +121,7 @@ func (c *Client) check(ap netip.AddrPort) error {
 	if class == Public {
 		return &RefusedError{ap.String(), "plain http goes to the ranges of netguard.allow alone"}
 	}
-	return &RefusedError{ap.String(), "address is " + string(class)}
+	return &RefusedError{ap.String(), "address is " + string(class) + ", and no range of netguard.allow"}
 }
 
 // own tells whether ap is one of the program's listeners.

@@ -41,7 +41,7 @@ func New(libPath string) (*Runtime, error) {
 		return &Runtime{}, nil
 	}
 	if _, err := os.Stat(libPath); err != nil {
-		return nil, fmt.Errorf("load inference runtime: %w (run stillwatch models build)", err)
+		return nil, fmt.Errorf("load inference runtime: %w; `stillwatch models build` fetches it", err)
 	}
 	// Errors come back as values; the library itself stays off stderr.
 	ort.SetSharedLibraryPath(libPath)
