@@ -53,8 +53,10 @@ func checkFlag(in api.FlagRequest) error {
 		if _, _, err := splitCID("entity_id", in.EntityID); err != nil {
 			fields["entity_id"] = `must be the call's "type:id"`
 		}
-		if !validUser(in.EntityCreatorID) {
-			fields["entity_creator_id"] = "must be the participant who is flagged: " + wantUser
+		if in.EntityCreatorID == "" {
+			fields["entity_creator_id"] = "must name the participant who is flagged"
+		} else if !validUser(in.EntityCreatorID) {
+			fields["entity_creator_id"] = wantUser
 		}
 	case event.EntityUser:
 		if !validUser(in.EntityID) {

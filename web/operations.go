@@ -237,6 +237,8 @@ func collect(err error, at string, fields map[string]string) {
 	default:
 		switch {
 		case err == nil:
+		case errors.Is(err, openapi3filter.ErrInvalidRequired):
+			fields[at] = "is missing"
 		case errors.As(err, &many):
 			collect(many, at, fields)
 		case errors.As(err, &request):
@@ -249,24 +251,7 @@ func collect(err error, at string, fields map[string]string) {
 	}
 }
 
-var (
-	missingRE = regexp.MustCompile(`^property ".*" is missing$`)
-	numberRE  = regexp.MustCompile(`^[0-9]+$`)
-)
-
-// wanted says what a value should have been, without expressions that only
-// programmers read where we have words for them.
-func wanted(e *openapi3.SchemaError) string {
-	if e.SchemaField == "pattern" && e.Schema != nil {
-		switch e.Schema.Pattern {
-		case nameRE.String():
-			return wantName
-		case userRE.String():
-			return wantUser
-		}
-	}
-	return strings.TrimPrefix(missingRE.ReplaceAllString(e.Reason, "is missing"), "value ")
-}
+var numberRE = regexp.MustCompile(`^[0-9]+$`)
 
 // fieldPath writes a JSON pointer as people write paths: data.members[0].role.
 func fieldPath(at string, pointer []string) string {

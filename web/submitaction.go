@@ -52,10 +52,15 @@ func (s *Server) submit(ctx context.Context, in api.SubmitActionRequest, match s
 	out, err := s.cfg.Actions.Decide(ctx, r, check, func(ctx context.Context, tx bun.Tx, r actions.Decision) error {
 		return s.carryOut(ctx, tx, r, in)
 	})
-	if err != nil {
-		return out, decisionError(err)
+	switch {
+	case err == nil:
+		return out, nil
+	case db.IsNotFound(err) && in.AppealID == "":
+		return out, notFound("review item", in.ItemID)
+	case db.IsNotFound(err) && in.ItemID == "":
+		return out, notFound("appeal", in.AppealID)
 	}
-	return out, nil
+	return out, decisionError(err)
 }
 
 func checkSubmit(in api.SubmitActionRequest) error {
