@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"stillwatch/web/apidoc"
 )
 
 // errorsPath is the page that "more_info" points to.
@@ -30,17 +32,39 @@ var codeTable = []struct {
 	{CodeNotYet, http.StatusUnauthorized, "The token's iat or nbf is more than 60 seconds in the future."},
 	{CodeSignature, http.StatusUnauthorized, "The token's algorithm is not HS256, or its signature is wrong."},
 	{CodeUnavailable, http.StatusServiceUnavailable, "A part that is needed does not answer, or is full. Try again."},
-	{CodeConflict, http.StatusConflict, "It exists already; or, with HTTP 412, it has changed since the state that If-Match names."},
+	{CodeConflict, http.StatusConflict, "It exists already, is in use, is decided already, or is locked by somebody else; or, with HTTP 412, it has changed since the state that If-Match names."},
 	{CodeNoRecording, http.StatusNotImplemented, "The caller may start a recording, but recording is not available in this version."},
 }
+
+// errorPageHead wears the API page's clothes.
+const errorPageHead = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>stillwatch error codes</title>
+<link rel="stylesheet" href="` + apidoc.Prefix + `apidoc.css">
+<link rel="icon" href="` + apidoc.Prefix + `icon.svg" type="image/svg+xml">
+</head>
+<body>
+<header>
+<img src="` + apidoc.Prefix + `icon.svg" alt="" width="28" height="28">
+<h1>stillwatch <span>error codes</span></h1>
+<nav aria-label="Document"><a href="` + apidoc.PagePath + `">API</a></nav>
+</header>
+<main>
+<dl class="codes">
+`
 
 // errorPage shows the codes to a person who follows "more_info".
 func (s *Server) errorPage(c echo.Context) error {
 	var b bytes.Buffer
-	b.WriteString("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Error codes</title>\n<h1>Error codes</h1>\n<dl>\n")
+	b.WriteString(errorPageHead)
 	for _, row := range codeTable {
 		fmt.Fprintf(&b, "<dt id=\"%d\">%d (HTTP %d)</dt><dd>%s</dd>\n", row.code, row.code, row.status, html.EscapeString(row.meaning))
 	}
-	b.WriteString("</dl>\n</html>\n")
+	b.WriteString("</dl>\n</main>\n</body>\n</html>\n")
+	c.Response().Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	return c.HTMLBlob(http.StatusOK, b.Bytes())
 }
