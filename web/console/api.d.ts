@@ -97,7 +97,7 @@ export interface paths {
         put?: never;
         /**
          * List a call's members
-         * @description Filter by `user_id`, `role`, `created_at`, `updated_at`, `custom.*`; sort by `user_id`, `created_at`, `updated_at`, `role`.
+         * @description Filter by `user_id`, `role`, `created_at`, `updated_at`, `custom.*`; sort by `user_id`, `created_at`, `updated_at`, `role`; by default those who came first come first.
          */
         post: operations["queryCallMembers"];
         delete?: never;
@@ -2649,7 +2649,7 @@ export interface components {
             /** Format: date-time */
             until?: string;
             event_types?: string[];
-            /** @description Only what was not delivered. */
+            /** @description Only what was not delivered and does not wait for its next attempt. */
             only_missing?: boolean;
         };
         ReplayResponse: {
