@@ -142,6 +142,11 @@ func testReplayRevivesTheDead(t *testing.T, w *world) {
 	if d := w.deliveries()[0]; d.State != db.DeliveryPending || !d.NextAt.Equal(w.clock.Now().Add(5*time.Second)) {
 		t.Fatalf("%+v", d)
 	}
+	// What waits for its next attempt is missing as well, and is sent at once.
+	if n, err := s.Replay(t.Context(), "h", actions.Replay{Since: w.clock.Now().Add(-20 * 24 * time.Hour), OnlyMissing: true}, "mo"); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	testkit.Eventually(t, wait, func() bool { return s.Stats().Failed == 12 })
 	healthy.Store(true)
 	w.clock.Advance(5 * time.Second)
 	testkit.Eventually(t, wait, func() bool { return s.Stats().Delivered == 1 })
@@ -149,7 +154,7 @@ func testReplayRevivesTheDead(t *testing.T, w *world) {
 	if err := w.db.NewSelect().Model(&attempts).Order("attempt").Scan(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(attempts) != 12 || attempts[0].Status != 500 || attempts[11].Status != 200 || attempts[11].LatencyNS <= 0 {
+	if len(attempts) != 13 || attempts[0].Status != 500 || attempts[12].Status != 200 || attempts[12].LatencyNS <= 0 {
 		t.Errorf("attempts %+v", attempts)
 	}
 }

@@ -102,7 +102,7 @@ type hooksReplayCmd struct {
 	Event       []string      `help:"Event id; repeat for several." placeholder:"ID" xor:"what" required:""`
 	Since       time.Duration `help:"Events of the last so long, such as 24h; they are kept for 720h." xor:"what" required:""`
 	Type        []string      `help:"Only events of this type; repeat for several." placeholder:"TYPE"`
-	OnlyMissing bool          `help:"Only what was not delivered and does not wait for its next attempt."`
+	OnlyMissing bool          `help:"Only what was not delivered; what waits for its next attempt goes out at once."`
 	JSON        bool          `help:"Print JSON."`
 }
 
@@ -123,7 +123,7 @@ func (c hooksReplayCmd) Run(e *env, hooks *hooksCmd) error {
 	var out api.ReplayResponse
 	return hooks.ask(e, c.JSON, http.MethodPost, hooksPath+"/"+url.PathEscape(c.ID)+"/replay", nil, in, &out, func() {
 		if out.Replayed == 0 {
-			fmt.Fprintln(e.stdout, "no event that is kept and that the hook asks for is meant by this: nothing is sent")
+			fmt.Fprintln(e.stdout, "nothing is sent: none of the events that are kept matches")
 			return
 		}
 		fmt.Fprintf(e.stdout, "events on their way: %d\n", out.Replayed)

@@ -2047,7 +2047,7 @@ type ReplayRequest struct {
 	EventIds   []string `json:"event_ids,omitempty,omitzero"`
 	EventTypes []string `json:"event_types,omitempty,omitzero"`
 
-	// OnlyMissing Only what was not delivered and does not wait for its next attempt.
+	// OnlyMissing Only what was not delivered; what waits for its next attempt goes out at once.
 	OnlyMissing bool       `json:"only_missing,omitempty,omitzero"`
 	Since       *time.Time `json:"since,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`

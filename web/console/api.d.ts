@@ -2649,7 +2649,7 @@ export interface components {
             /** Format: date-time */
             until?: string;
             event_types?: string[];
-            /** @description Only what was not delivered and does not wait for its next attempt. */
+            /** @description Only what was not delivered; what waits for its next attempt goes out at once. */
             only_missing?: boolean;
         };
         ReplayResponse: {
