@@ -231,7 +231,11 @@ func collect(err error, at string, fields map[string]string) {
 		}
 		fields[field] = wanted(e)
 	case *openapi3filter.ParseError:
-		if at != "" {
+		switch kind, isKind := strings.CutPrefix(e.Reason, "an invalid "); {
+		case at == "":
+		case isKind:
+			fields[at] = wantKind[kind]
+		default:
 			fields[at] = fmt.Sprint(lastOf(e))
 		}
 	default:

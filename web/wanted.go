@@ -14,6 +14,10 @@ const wantCID = `must be a call's "type:id"`
 // cidPattern is the document's pattern of a cid: two names.
 var cidPattern = strings.TrimSuffix(nameRE.String(), "$") + ":" + strings.TrimPrefix(nameRE.String(), "^")
 
+// wantKind is what is wanted of a parameter of each type that text can fail
+// to be.
+var wantKind = map[string]string{"integer": "must be an integer", "number": "must be a number", "boolean": "must be true or false"}
+
 var missingRE = regexp.MustCompile(`^property ".*" is missing$`)
 
 // wanted says what a value should have been, in the words that the handlers

@@ -11,6 +11,7 @@ func TestErrorsSayWhatWouldBeRight(t *testing.T) {
 	}{
 		{"GET", ownPrefix + "participants?cid=abc", "", `cid must be a call's "type:id"`},
 		{"GET", ownPrefix + "participants", "", "cid is missing"},
+		{"GET", ownPrefix + "frames?limit=x", "", "limit must be an integer"},
 		{"POST", "/api/v2/video/calls", `{"limit":-1}`, "limit must be at least 0"},
 		{"POST", "/api/v2/video/calls", `{"sort":[{"field":"cid","direction":2}]}`, "sort[0].direction must be one of -1, 1"},
 		{"POST", moderationPrefix + "/custom_check", `{"entity_type":"a","entity_id":"b","flags":[]}`, "flags must have 1 or more entries"},
