@@ -155,7 +155,8 @@ func userPermissions(t *testing.T, b *bench) {
 	}
 	change(hanna, http.StatusOK, "bob", "MuteUsers KickUser", "mute-users") // to revoke wins
 	has("bob", CapKick, CapStartFrames)
-	change(hanna, http.StatusOK, "mo", "", "BlockUser")
+	change(b.auth.ServerToken(), http.StatusOK, "mo", "", "BlockUser")
+	change(hanna, http.StatusOK, "mo", "", "BlockUser kick-user") // takes nothing from a moderator
 	has("mo", CapEndCall, CapKick, CapMute, CapStartFrames, CapStopFrames)
 	b.want(http.StatusForbidden, b.do(b.user("mo", ""), "POST", callURL+"/block", `{"user_id":"zoe"}`))
 	change(b.auth.ServerToken(), http.StatusOK, "mo", "block-users", "") // the last word counts
@@ -174,7 +175,7 @@ func userPermissions(t *testing.T, b *bench) {
 	if len(b.sent(event.TopicPublic)) != before {
 		t.Error("no change was told")
 	}
-	if b.audits("call.permissions") != 5 {
+	if b.audits("call.permissions") != 6 {
 		t.Errorf("%d audit rows", b.audits("call.permissions"))
 	}
 	// A grant is for the one call.
@@ -235,4 +236,23 @@ func permissionsAndRoles(t *testing.T, b *bench) {
 			t.Errorf("role %s: listed %v, custom %v", role, ok, got)
 		}
 	}
+}
+
+// TestAHostDoesNotDisarmModerators: what a host takes away in a call binds
+// participants, not those who watch it.
+func TestAHostDoesNotDisarmModerators(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"hanna","role":"host"},{"user_id":"bob","role":"host"}]}}`)
+	for _, id := range []string{"mo", "bob"} {
+		b.want(http.StatusOK, b.do(b.user("hanna", ""), "POST", callURL+"/user_permissions",
+			`{"user_id":"`+id+`","revoke_permissions":["kick-user","start-frame-record-call","stop-frame-record-call"]}`))
+	}
+	kick := `{"user_id":"eve"}`
+	b.want(http.StatusForbidden, b.do(b.user("bob", ""), "POST", callURL+"/kick", kick))
+	b.want(http.StatusForbidden, b.do(b.user("mo", ""), "POST", callURL+"/kick", kick))
+	mo := b.user("mo", auth.RoleModerator)
+	b.want(http.StatusOK, b.do(mo, "POST", callURL+"/kick", kick))
+	b.want(http.StatusOK, b.do(mo, "POST", callURL+"/stop_frame_recording", nil))
+	b.want(http.StatusOK, b.do(mo, "POST", callURL+"/start_frame_recording", nil))
 }

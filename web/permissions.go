@@ -112,7 +112,8 @@ func (s *Server) capabilitiesIn(ctx context.Context, id auth.Identity, call db.C
 
 // capabilitiesOf is what the call type grants to the user's role and to their
 // role as a member, and what the user was given in this call; less what was
-// taken from them there, which wins over every role.
+// taken from them there, which wins over every role. Only the backend and
+// admins take from moderators and admins.
 func (s *Server) capabilitiesOf(ctx context.Context, tx bun.IDB, id auth.Identity, call db.CallRow) ([]string, error) {
 	if id.Server {
 		return slices.Clone(capabilities), nil
@@ -140,6 +141,10 @@ func (s *Server) capabilitiesOf(ctx context.Context, tx bun.IDB, id auth.Identit
 		}
 	}
 	for _, g := range own {
+		// A host must not disarm those who watch the call.
+		if !bool(g.Granted) && !bool(g.ByAdmin) && id.Moderates() {
+			continue
+		}
 		have[g.Capability] = bool(g.Granted)
 	}
 	out := []string{}

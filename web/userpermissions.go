@@ -38,10 +38,12 @@ func (s *Server) UpdateUserPermissions(ctx context.Context, req api.UpdateUserPe
 		for _, capability := range slices.Sorted(maps.Keys(changes)) { // one order of locks
 			rows = append(rows, db.CallGrantRow{
 				CID: call.CID, UserID: in.UserID, Capability: capability, Granted: db.Bool(changes[capability]),
-				ByUserID: by, UpdatedAt: db.At(s.cfg.Now()),
+				ByUserID: by, ByAdmin: db.Bool(callerOf(ctx).Administers()), UpdatedAt: db.At(s.cfg.Now()),
 			})
 		}
 		_, err := tx.NewInsert().Model(&rows).On("CONFLICT (cid, user_id, capability) DO UPDATE").
+			// What an admin took a host cannot take again and thereby make it less.
+			Set("by_admin = CASE WHEN cg.granted = 0 AND cg.by_admin = 1 AND EXCLUDED.granted = 0 THEN 1 ELSE EXCLUDED.by_admin END").
 			Set("granted = EXCLUDED.granted").Set("by_user_id = EXCLUDED.by_user_id").Set("updated_at = EXCLUDED.updated_at").Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("write grants of %s in %s: %w", in.UserID, call.CID, err)

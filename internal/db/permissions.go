@@ -11,7 +11,9 @@ type CallGrantRow struct {
 	Capability    string `bun:",pk"`
 	Granted       Bool
 	ByUserID      string
-	UpdatedAt     Time
+	// ByAdmin is whether an admin or the backend did it.
+	ByAdmin   Bool
+	UpdatedAt Time
 }
 
 // Scopes of a recording permission.
