@@ -290,3 +290,14 @@ func TestAppRefuses(t *testing.T) {
 		t.Errorf("something was kept: %v", b.hooks())
 	}
 }
+
+// TestTheNameOfTheSettingsHookIsTaken: a hook by that name was dropped without
+// a word.
+func TestTheNameOfTheSettingsHookIsTaken(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a := b.server(http.StatusBadRequest, "PATCH", "/api/v2/app", `{"event_hooks":[{"id":"settings","hook_type":"webhook","webhook_url":"https://example.com/"}]}`)
+	if fields := a.body["exception_fields"].(map[string]any); fields["event_hooks[0].id"] == nil {
+		t.Errorf("refused with %v", fields)
+	}
+}

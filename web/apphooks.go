@@ -104,7 +104,14 @@ func (e *hookEdit) wanted(in api.UpdateAppRequest) (hooks []api.EventHook, err e
 			hooks = append(hooks, api.EventHook{ID: legacyHookID, HookType: api.EventHookHookType(hookWebhook), WebhookURL: *in.WebhookURL})
 		}
 	}
-	// A list that was read and is sent back holds the settings' hook too.
+	// A list that was read and is sent back holds the settings' hook too. Where
+	// there is none, somebody means a hook of their own.
+	configured := slices.ContainsFunc(e.old, func(row db.HookRow) bool { return row.ID == db.ConfiguredHookID })
+	for i, h := range hooks {
+		if h.ID == db.ConfiguredHookID && !configured {
+			e.fields[fmt.Sprintf("event_hooks[%d].id", i)] = "must not be that of the hook in the settings file"
+		}
+	}
 	return slices.DeleteFunc(hooks, func(h api.EventHook) bool { return h.ID == db.ConfiguredHookID }), nil
 }
 
