@@ -67,9 +67,9 @@ func (s *Sender) replayed(ctx context.Context, tx bun.Tx, hook Hook, r actions.R
 	if len(r.EventTypes) > 0 {
 		q = q.Where("pe.type IN (?)", bun.List(r.EventTypes))
 	}
-	if r.OnlyMissing { // what failed and waits, up to a day, is missing too; what was never tried is due anyway
+	if r.OnlyMissing { // what failed and waits, up to a day, is missing too; all else that is pending is on its way
 		q = q.Where(`NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.hook_id = ? AND d.event_id = pe.id
-			AND (d.state = 'done' OR (d.state = 'pending' AND d.attempts = 0)))`, hook.ID)
+			AND (d.state = 'done' OR (d.state = 'pending' AND d.last_error = '')))`, hook.ID)
 	}
 	if err := q.Scan(ctx); err != nil {
 		return nil, 0, fmt.Errorf("read events: %w", err)
