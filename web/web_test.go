@@ -64,7 +64,7 @@ func newBenchOn(t *testing.T, url string, changes ...func(*Config)) *bench {
 	registry := prometheus.NewRegistry()
 	cfg := Config{
 		Listen: "127.0.0.1:0", DB: d, Auth: b.auth, Actions: b.actions, Live: b.live, Signer: fakeSigner{}, Seal: testSeal(t),
-		Hooks: delivery.New(delivery.Config{DB: d, Bus: noBus{}, Seal: testSeal(t), Now: b.now.Now}), // sends nothing: it has no transport
+		Hooks:    delivery.New(delivery.Config{DB: d, Bus: noBus{}, Seal: testSeal(t), Now: b.now.Now}), // sends nothing: it has no transport
 		Gatherer: registry, Registerer: registry, Now: b.now.Now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
