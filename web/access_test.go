@@ -316,3 +316,33 @@ func TestTheRoleOfATokenEndsWithIt(t *testing.T) {
 		b.want(http.StatusForbidden, b.do(b.user(id, ""), "GET", ownPrefix+"frames?cid=default:abc", nil))
 	}
 }
+
+// TestAShadowBanIsNotShownToUsers: not to whom it is for, and not to others;
+// the backend and moderators see it.
+func TestAShadowBanIsNotShownToUsers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"bob","members":[{"user_id":"bob","role":"admin"},{"user_id":"alice"}]}}`)
+	b.insert(&db.BanRow{ID: "b1", UserID: "bob", ByUserID: "mo", Shadow: true, CreatedAt: db.At(b.now.Now())})
+	const shown = `"shadow_banned":true`
+	for _, who := range []struct {
+		token string
+		sees  bool
+	}{
+		{b.user("bob", ""), false}, {b.user("alice", ""), false}, {b.user("mo", auth.RoleModerator), true}, {b.auth.ServerToken(), true},
+	} {
+		for path, body := range map[string]any{callURL: nil, videoPrefix + "/call/members": `{"type":"default","id":"abc"}`} {
+			if a := b.want(http.StatusOK, b.do(who.token, "POST", path, body)); strings.Contains(string(a.raw), shown) != who.sees {
+				t.Errorf("sees %t: %s", who.sees, a.raw)
+			}
+		}
+	}
+	if a := b.want(http.StatusOK, b.do(b.user("alice", ""), "POST", moderationPrefix+"/mute", `{"target_ids":["bob"]}`)); strings.Contains(string(a.raw), shown) {
+		t.Errorf("to who mutes: %s", a.raw)
+	}
+	b.want(http.StatusOK, b.do(b.user("bob", ""), "POST", callURL+"/event", `{"custom":{}}`))
+	evs := b.sent(event.TopicPublic)
+	if !body[event.Custom](t, evs[len(evs)-1]).User.ShadowBanned {
+		t.Error("the backend is not told of the shadow ban")
+	}
+}

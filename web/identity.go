@@ -66,6 +66,9 @@ func (s *Server) require(need api.Access, next echo.HandlerFunc) echo.HandlerFun
 			return forbidden("the token is good for some calls only: this needs one without call_cids")
 		}
 		c.Set(callerKey, id)
+		if !id.Moderates() {
+			c.SetRequest(c.Request().WithContext(db.ForUsers(c.Request().Context())))
+		}
 		return next(c)
 	}
 }

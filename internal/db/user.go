@@ -35,6 +35,19 @@ func (d *DB) UsersIn(ctx context.Context, cid string, ids ...string) (map[string
 	return users[cid], err
 }
 
+type forUsersKey struct{}
+
+// ForUsers marks a context whose answers are shown to users. Who is banned in
+// the shadow must not find out: outside of transactions, where events for the
+// backend are made, users read with it are not ShadowBanned.
+func ForUsers(ctx context.Context) context.Context {
+	return context.WithValue(ctx, forUsersKey{}, true)
+}
+
+func (d *DB) hidesShadow(ctx context.Context) bool {
+	return ctx.Value(forUsersKey{}) != nil && d.reader(ctx) == bun.IDB(d.DB)
+}
+
 // UsersInCalls returns users by call and id, each with the bans that hold in
 // that call, in two queries.
 func (d *DB) UsersInCalls(ctx context.Context, ids map[string][]string) (map[string]map[string]event.User, error) {
@@ -60,6 +73,7 @@ func (d *DB) UsersInCalls(ctx context.Context, ids map[string][]string) (map[str
 			return nil, fmt.Errorf("read bans of users: %w", err)
 		}
 	}
+	hidden := d.hidesShadow(ctx)
 	for cid, list := range ids {
 		out[cid] = make(map[string]event.User, len(list))
 		for _, id := range list {
@@ -67,7 +81,7 @@ func (d *DB) UsersInCalls(ctx context.Context, ids map[string][]string) (map[str
 			for _, b := range bans {
 				if b.UserID == id && (b.CID == "" || b.CID == cid) {
 					u.Banned = u.Banned || !bool(b.Shadow)
-					u.ShadowBanned = u.ShadowBanned || bool(b.Shadow)
+					u.ShadowBanned = u.ShadowBanned || bool(b.Shadow) && !hidden
 				}
 			}
 			out[cid][id] = u
