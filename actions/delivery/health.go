@@ -191,7 +191,7 @@ func (l *lane) observe(hook Hook, res Result, began time.Time) {
 	}
 	l.mu.Unlock()
 	switch {
-	case !say:
+	case !say || res.Gone: // that a gone hook is switched off is said there
 	case res.OK():
 		l.s.log.Info("hook delivers again", "hook", hook.ID)
 	default:
