@@ -35,12 +35,26 @@ func TestWhatDiedInAnOutageIsRevivedOnce(t *testing.T) {
 		}
 		return d
 	}
+	// settled waits for the outcome of attempt n at least, so that the row shows
+	// when the next is due, and not when the claim of one under way ends.
+	settled := func(id string, n int) (d db.DeliveryRow) {
+		t.Helper()
+		testkit.Eventually(t, wait, func() bool {
+			d = state(id)
+			noted, err := w.db.NewSelect().Model((*db.AttemptRow)(nil)).Where("delivery_id = ?", d.ID).Where("attempt = ?", d.Attempts).Count(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			attempts := d.Attempts
+			d = state(id) // as of after the outcome was noted
+			return d.Attempts >= n && d.Attempts == attempts && noted == 1
+		})
+		return d
+	}
 	exhaust := func(id string) {
 		t.Helper()
-		for state(id).State == db.DeliveryPending {
-			d := state(id)
+		for d := settled(id, 1); d.State == db.DeliveryPending; d = settled(id, d.Attempts+1) {
 			w.clock.Set(d.NextAt.Time)
-			testkit.Eventually(t, wait, func() bool { return state(id).Attempts > d.Attempts && state(id).LastStatus != 0 && s.Idle() })
 		}
 	}
 	w.handle(s, banned("good"))
