@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -25,15 +26,31 @@ func TestScripts(t *testing.T) {
 }
 
 // TestScriptsAreTyped checks the console's scripts against the types that are
-// made from the API document.
+// made from the API document, and that a field it does not have is noticed.
 func TestScriptsAreTyped(t *testing.T) {
 	t.Parallel()
-	const tsc = "../internal/testkit/npm/node_modules/.bin/tsc"
-	if _, err := os.Stat(tsc); err != nil {
-		t.Skipf("%s is missing: run make setup-test", tsc)
+	const bin = "../internal/testkit/npm/node_modules/.bin/"
+	if _, err := os.Stat(bin + "tsc"); err != nil {
+		t.Skipf("%stsc is missing: run make setup-test", bin)
 	}
-	out, err := exec.CommandContext(t.Context(), tsc, "-p", "console").CombinedOutput()
-	if err != nil {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("console")); err != nil {
+		t.Fatal(err)
+	}
+	run := func(name string, args ...string) ([]byte, error) {
+		return exec.CommandContext(t.Context(), bin+name, args...).CombinedOutput()
+	}
+	if out, err := run("openapi-typescript", "api/openapi.yaml", "--output", filepath.Join(dir, "api.d.ts")); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := run("tsc", "-p", dir); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	wrong := `/** @type {import("../api.js").components["schemas"]["ActionsResponse"]} */ let a; console.log(a.nosuchfield);`
+	if err := os.WriteFile(filepath.Join(dir, "static", "wrong.js"), []byte(wrong), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run("tsc", "-p", dir); err == nil || !strings.Contains(string(out), "nosuchfield") {
+		t.Errorf("a field that no answer has goes unnoticed: %v\n%s", err, out)
 	}
 }
