@@ -1,0 +1,104 @@
+package recording
+
+import "time"
+
+// Types of a recording.
+const (
+	TypeComposite  = "composite"  // one movie of all
+	TypeIndividual = "individual" // one file each
+	TypeRaw        = "raw"        // the packets
+)
+
+// Modes of a recording type.
+const (
+	ModeDisabled  = "disabled"  // nothing is written, not even for a moment
+	ModeAvailable = "available" // started and stopped by request
+	ModeAutoOn    = "auto-on"   // starts with every call
+	ModeOnFlag    = "on-flag"   // waits in an encrypted spool, kept if the call is flagged
+)
+
+// Plan says how a call is recorded, and what is made of it. It is frozen when
+// a run begins. Zero values are not the defaults; DefaultPlan gives those.
+type Plan struct {
+	// Composite, Individual and Raw are modes. Evidence is ModeDisabled or
+	// ModeOnFlag: the moderation lane, whatever permissions say.
+	Composite  string `json:"composite"`
+	Individual string `json:"individual"`
+	Raw        string `json:"raw"`
+	Evidence   string `json:"evidence"`
+
+	// AudioOnly and VideoOnly leave the other out.
+	AudioOnly bool `json:"audio_only,omitempty"`
+	VideoOnly bool `json:"video_only,omitempty"`
+
+	// Layout is grid, speaker, screenshare, single, or one that was added.
+	Layout string `json:"layout"`
+	// Quality is the height of the composite (360p to 1440p), or
+	// portrait-WxH, or quobis for 640x480.
+	Quality string `json:"quality"`
+	// Level is low, medium or high: how many bits the composite may take.
+	Level string `json:"level"`
+	// MixLimit is how many participants a composite shows, 1 to 9, or to 25
+	// with LargeGrid; with more the call is split.
+	MixLimit  int  `json:"mix_limit"`
+	LargeGrid bool `json:"large_grid,omitempty"`
+	// Split makes individual files instead of the composite.
+	Split bool `json:"split,omitempty"`
+	// ShowNames burns names in. Background is a colour as #rrggbb.
+	ShowNames  bool   `json:"show_names,omitempty"`
+	Background string `json:"background"`
+	// Watermark is a text in the lower right corner.
+	Watermark string `json:"watermark,omitempty"`
+	// BlurBystanders blurs everybody but the flagged users.
+	BlurBystanders bool `json:"blur_bystanders,omitempty"`
+	// Omit are users of whom nothing is shown or heard.
+	Omit []string `json:"omit,omitempty"`
+
+	// CompositeFormats are of mp4, webm, hls. IndividualFormats are of webm,
+	// mp4, flv, hls, ogg, wav, wav-8bit, aac; "auto" is the container that takes
+	// the codec as it is.
+	CompositeFormats  []string `json:"composite_formats"`
+	IndividualFormats []string `json:"individual_formats"`
+	// OutputTypes are of audio_only, video_only, audio_video and the same with
+	// screenshare_ in front.
+	OutputTypes []string `json:"output_types"`
+
+	// Filename is a template; see archive.Name. "" is the type's default.
+	Filename string `json:"filename,omitempty"`
+	// Destination is an HTTP endpoint that takes the stream besides, or "".
+	Destination string `json:"destination,omitempty"`
+	// EncryptTo is an armored OpenPGP public key, or "".
+	EncryptTo string `json:"encrypt_to,omitempty"`
+
+	// Slice is the longest a file may be, Period after what length a resumed
+	// stream begins a new file, Resume how long an interruption may last to be
+	// continued in the same file. Slice wins over Period, Period over Resume.
+	// Zero Slice and Period are none.
+	Slice  time.Duration `json:"slice"`
+	Period time.Duration `json:"period"`
+	Resume time.Duration `json:"resume"`
+	// PreRoll is how much of what came before a start is kept, 0 to 60 s.
+	PreRoll time.Duration `json:"pre_roll"`
+	// RecordAlone counts a call from its first participant, not its second.
+	RecordAlone bool `json:"record_alone,omitempty"`
+	// KeepMovies and KeepEvidence are retentions; 0 is for ever.
+	KeepMovies   time.Duration `json:"keep_movies"`
+	KeepEvidence time.Duration `json:"keep_evidence"`
+}
+
+// DefaultPlan is that of a call type without settings of its own.
+func DefaultPlan() Plan {
+	return Plan{
+		Composite: ModeAvailable, Individual: ModeDisabled, Raw: ModeDisabled, Evidence: ModeDisabled,
+		Layout: "grid", Quality: "720p", Level: "high", MixLimit: 9, Background: "#101418",
+		CompositeFormats: []string{"mp4"}, IndividualFormats: []string{"auto"}, OutputTypes: []string{"audio_video"},
+		Resume: 180 * time.Second, KeepMovies: 7 * 24 * time.Hour,
+	}
+}
+
+// Spools tells whether packets are written from the first one on, before
+// anybody asked to keep them.
+func (p Plan) Spools() bool {
+	return p.Evidence == ModeOnFlag || p.Composite == ModeOnFlag || p.Individual == ModeOnFlag || p.Raw == ModeOnFlag ||
+		p.Composite == ModeAutoOn || p.Individual == ModeAutoOn || p.Raw == ModeAutoOn
+}
