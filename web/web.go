@@ -104,6 +104,13 @@ type Config struct {
 	// RateLimit is how many requests a minute the API takes from a user, and
 	// 20 times that from the backend; 0 is no limit.
 	RateLimit int
+	// Recorder starts, stops and keeps full recordings. May be nil: then those
+	// orders answer 503.
+	Recorder Recorder
+	// CheckKey refuses OpenPGP public keys (settings.recording.encrypt_to) that
+	// nothing can be encrypted to; the error says why. May be nil: then only
+	// the armor is looked at.
+	CheckKey func(armored string) error
 	// Recording is what holds for callers without recording permissions.
 	Recording permission.System
 	// Log may be nil: then slog.Default.
