@@ -64,6 +64,15 @@ type Config struct {
 	Recording struct {
 		Record             string `koanf:"record" doc:"What is recorded of calls whose caller has no recording permissions, nor their domain: none, all, video or audio."`
 		RecordIncomingPSTN bool   `koanf:"record_incoming_pstn" doc:"Whether calls that come in by SIP are recorded, whatever permissions say."`
+		Dir                string `koanf:"dir" doc:"Folder for packets on their way to be files, encrypted, and for files in the making; empty: recordings in the data folder."`
+		Workers            int    `koanf:"workers" doc:"Steps of recordings that are done at once, 0 to 256; 0: one a core."`
+		Prefix             string `koanf:"prefix" doc:"What the keys of stored recordings begin with."`
+		Backup             string `koanf:"backup_storage" doc:"External storage that takes recordings when the one meant for them refuses; empty: our own."`
+
+		FlagGrace  time.Duration `koanf:"flag_grace" doc:"How long after its end a call's packets wait for a flag, 0s to 10m."`
+		SpoolBytes int64         `koanf:"spool_bytes" doc:"Most bytes of packets kept of one session, 1048576 or more."`
+		KeepFailed time.Duration `koanf:"keep_failed" doc:"How long the packets of a recording that failed are kept, 1m to 8760h."`
+		StoreFor   time.Duration `koanf:"store_for" doc:"How long a store that is away is waited for, 0s to 720h."`
 	} `koanf:"recording"`
 	Models struct {
 		Dir     string `koanf:"dir" doc:"Folder with one folder a model."`
@@ -97,6 +106,11 @@ func Default() Config {
 	c.Capture.DefaultMode = "auto-on"
 	c.Capture.Retention = 14 * 24 * time.Hour
 	c.Recording.Record = "none"
+	c.Recording.Prefix = "recordings"
+	c.Recording.FlagGrace = 10 * time.Second
+	c.Recording.SpoolBytes = 64 << 30
+	c.Recording.KeepFailed = 7 * 24 * time.Hour
+	c.Recording.StoreFor = 24 * time.Hour
 	c.Models.Dir = "./build/models"
 	c.Models.Runtime = "./build/lib/libonnxruntime.so.1"
 	c.Models.Small = "mobilenet_v2"
@@ -283,6 +297,12 @@ func (c Config) Check() error {
 	bad(c.Capture.Workers >= 0 && c.Capture.Workers <= 256, "capture.workers", c.Capture.Workers, "0 to 256")
 	bad(c.Capture.Retention >= time.Minute && c.Capture.Retention <= 87600*time.Hour, "capture.retention", c.Capture.Retention, "1m to 87600h")
 	bad(slices.Contains([]string{"none", "all", "video", "audio"}, c.Recording.Record), "recording.record", c.Recording.Record, "none, all, video or audio")
+	bad(c.Recording.Workers >= 0 && c.Recording.Workers <= 256, "recording.workers", c.Recording.Workers, "0 to 256")
+	bad(c.Recording.Prefix != "" && !strings.ContainsAny(c.Recording.Prefix, "\\ ") && !strings.HasPrefix(c.Recording.Prefix, "/"), "recording.prefix", c.Recording.Prefix, "a relative path such as recordings")
+	bad(c.Recording.FlagGrace >= 0 && c.Recording.FlagGrace <= 10*time.Minute, "recording.flag_grace", c.Recording.FlagGrace, "0s to 10m")
+	bad(c.Recording.SpoolBytes >= 1<<20, "recording.spool_bytes", c.Recording.SpoolBytes, "1048576 or more")
+	bad(c.Recording.KeepFailed >= time.Minute && c.Recording.KeepFailed <= 8760*time.Hour, "recording.keep_failed", c.Recording.KeepFailed, "1m to 8760h")
+	bad(c.Recording.StoreFor >= 0 && c.Recording.StoreFor <= 720*time.Hour, "recording.store_for", c.Recording.StoreFor, "0s to 720h")
 	bad(c.Models.Dir != "", "models.dir", c.Models.Dir, "a folder")
 	bad(c.Models.Small != "", "models.small", c.Models.Small, "a model's name")
 	bad(c.Models.Reuse == -1 || c.Models.Reuse >= 1 && c.Models.Reuse <= 100, "models.reuse", c.Models.Reuse, "1 to 100, or -1")
