@@ -23,6 +23,8 @@ var layers = map[string][]string{
 	"internal/netguard":        ground,
 	"internal/auth":            ground,
 	"internal/seal":            {},
+	"internal/jail":            {},
+	"internal/evidence":        ground,
 	"internal/testkit":         append([]string{"internal/testkit"}, floor...),
 	"internal/retention":       floor,
 	"internal/storage":         floor,
@@ -41,7 +43,7 @@ var layers = map[string][]string{
 
 var (
 	ground = []string{"internal/event", "internal/service", "internal/telemetry", "internal/config"}
-	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/storage", "internal/evidence"}, ground...)
+	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/storage", "internal/evidence", "internal/jail"}, ground...)
 )
 
 // onlyCmd are the packages with native code, imported by cmd alone.

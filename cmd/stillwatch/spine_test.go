@@ -18,6 +18,7 @@ import (
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/internal/jail"
 	"stillwatch/internal/synthetic"
 	"stillwatch/internal/testkit"
 )
@@ -27,6 +28,7 @@ import (
 const asProgram = "TEST_BINARY_IS_THE_PROGRAM"
 
 func TestMain(m *testing.M) {
+	jail.Init()
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
