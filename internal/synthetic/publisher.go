@@ -23,6 +23,8 @@ type PublisherConfig struct {
 	// Token is the participant's user JWT.
 	Token string
 	Clip  *Clip
+	// Tone is sent as the participant's voice; nil: none.
+	Tone *Tone
 	// Phase delays the first frame, so that many publishers do not send in step.
 	Phase time.Duration
 	// Light leaves out retransmission and reports, for benchmarks with many.
@@ -37,6 +39,7 @@ type Publisher struct {
 	cfg      PublisherConfig
 	pc       *webrtc.PeerConnection
 	track    *webrtc.TrackLocalStaticSample
+	voice    *webrtc.TrackLocalStaticSample
 	resource string
 
 	stop     context.CancelFunc
@@ -74,6 +77,9 @@ func (p *Publisher) Start(ctx context.Context) error {
 	}
 	runCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
+	if p.voice != nil {
+		p.wg.Go(func() { p.sound(runCtx, p.voice) })
+	}
 	p.wg.Add(2)
 	go func() { defer p.wg.Done(); p.readFeedback(sender) }()
 	go func() { defer p.wg.Done(); p.send(runCtx) }()
@@ -106,6 +112,11 @@ func (p *Publisher) connect(ctx context.Context) (*webrtc.RTPSender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("add track: %w", err)
 	}
+	if p.cfg.Tone != nil {
+		if err := p.addVoice(); err != nil {
+			return nil, err
+		}
+	}
 	if p.resource, err = offer(ctx, p.pc, p.cfg.URL, p.cfg.Token); err != nil {
 		return nil, err
 	}
@@ -117,6 +128,18 @@ func (p *Publisher) connect(ctx context.Context) (*webrtc.RTPSender, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("connect: %w", ctx.Err())
 	}
+}
+
+func (p *Publisher) addVoice() (err error) {
+	opus := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+	if p.voice, err = webrtc.NewTrackLocalStaticSample(opus, "audio", "camera"); err != nil {
+		return fmt.Errorf("make voice: %w", err)
+	}
+	_, err = p.pc.AddTransceiverFromTrack(p.voice, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	if err != nil {
+		return fmt.Errorf("add voice: %w", err)
+	}
+	return nil
 }
 
 func newAPI(light bool) (*webrtc.API, error) {
