@@ -15,5 +15,5 @@ type Entry struct {
 // Catalogue lists every public event that the program can cause. The golden
 // files and the schemas in docs/events are made from it.
 func Catalogue() []Entry {
-	return slices.Concat(callEntries(), enforcementEntries(), moderationEntries(), policyEntries(), hookEntries())
+	return slices.Concat(callEntries(), recordingEntries(), enforcementEntries(), moderationEntries(), policyEntries(), hookEntries())
 }

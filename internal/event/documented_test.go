@@ -7,10 +7,10 @@ var documented = []struct{ typ, fields string }{
 	{"call.frame_recording_stopped", "call_cid call egress_id"},
 	{"call.frame_recording_failed", "call_cid call egress_id"},
 	{"call.frame_recording_ready", "call_cid session_id track_type url captured_at users egress_id"},
-	{"call.recording_started", ""},
-	{"call.recording_stopped", ""},
-	{"call.recording_failed", ""},
-	{"call.recording_ready", ""},
+	{"call.recording_started", "call_cid egress_id recording_type"},
+	{"call.recording_stopped", "call_cid egress_id recording_type"},
+	{"call.recording_failed", "call_cid egress_id recording_type error session_id start_time end_time custom"},
+	{"call.recording_ready", "call_cid call_recording egress_id recording_type custom"},
 	{"call.moderation_warning", "call_cid user_id message custom"},
 	{"call.moderation_blur", "call_cid user_id custom"},
 	{"call.blocked_user", "call_cid user blocked_by_user"},
@@ -61,18 +61,13 @@ func isDocumented(typ string) bool {
 
 // notCaused says why nothing sends an event type yet.
 var notCaused = map[string]string{
-	"call.recording_started": noRecorder,
-	"call.recording_stopped": noRecorder,
-	"call.recording_failed":  noRecorder,
-	"call.recording_ready":   noRecorder,
-	"ingress.started":        noIngress,
-	"ingress.error":          noIngress,
-	"ingress.stopped":        noIngress,
+	"ingress.started": noIngress,
+	"ingress.error":   noIngress,
+	"ingress.stopped": noIngress,
 }
 
 const (
-	noRecorder = "Full recordings are not in this version; the body is settled in `internal/event/recording.go`."
-	noIngress  = "Media comes in by WHIP alone, where joining and leaving are told by `call.session_participant_joined` and `_left`."
+	noIngress = "Media comes in by WHIP alone, where joining and leaving are told by `call.session_participant_joined` and `_left`."
 )
 
 const pageHead = `# Events

@@ -2,8 +2,8 @@ package event
 
 import "time"
 
-// Types of the events about full recordings. They are in no catalogue until a
-// recorder emits them. Maps and lists in their bodies are never nil.
+// Types of the events about full recordings. Maps and lists in their bodies
+// are never nil.
 const (
 	CallRecordingStarted = "call.recording_started"
 	CallRecordingStopped = "call.recording_stopped"
@@ -13,9 +13,14 @@ const (
 
 // Formats of a recording's file.
 const (
-	RecordingMP4 = "mp4"
-	RecordingFLV = "flv"
-	RecordingHLS = "hls"
+	RecordingMP4  = "mp4"
+	RecordingWebM = "webm"
+	RecordingFLV  = "flv"
+	RecordingHLS  = "hls"
+	RecordingOgg  = "ogg"
+	RecordingWAV  = "wav"
+	RecordingAAC  = "aac"
+	RecordingJSON = "json" // what is known of a run's files
 )
 
 // RecordingState is the body of CallRecordingStarted and Stopped.
@@ -36,7 +41,8 @@ type RecordingFailed struct {
 	EgressID      string    `json:"egress_id"`
 	RecordingType string    `json:"recording_type"`
 	SessionID     string    `json:"session_id"`
-	// Format is what the file was to be, RecordingHLS for one.
+	// Format is what the file was to be, RecordingHLS for one; empty where none
+	// was thought of yet.
 	Format    string         `json:"format"`
 	Bucket    string         `json:"bucket"`
 	IndexID   string         `json:"index_id"`
