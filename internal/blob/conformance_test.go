@@ -3,6 +3,7 @@ package blob
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ var suite = map[string]func(t *testing.T, s *Store){
 	"many at a time":                testConcurrent,
 	"a stream that breaks":          testBrokenStream,
 	"a stream":                      testStream,
+	"reading as a stream":           testOpen,
 	"keys that name something else": testBadKeys,
 	"keys with odd characters":      testOddKeys,
 	"listing":                       testList,
@@ -61,6 +63,30 @@ func TestConformance(t *testing.T) {
 		url := strings.Replace(s3.URL(), s3.Bucket, s3.Bucket+"/some/prefix", 1)
 		runSuite(t, Config{URL: url, AccessKey: s3.AccessKey, SecretKey: s3.SecretKey})
 	})
+}
+
+func testOpen(t *testing.T, s *Store) {
+	body := bytes.Repeat([]byte("0123456789abcdef"), 20_000)
+	sum := md5.Sum(body)
+	noErr(t, s.Put(t.Context(), "open/large.bin", body, ""))
+	o, err := s.Stat(t.Context(), "open/large.bin")
+	noErr(t, err)
+	if o.Size != int64(len(body)) || o.ModifiedAt.IsZero() || len(o.MD5) > 0 && !bytes.Equal(o.MD5, sum[:]) {
+		t.Errorf("%+v", o)
+	}
+	r, err := s.Open(t.Context(), "open/large.bin")
+	noErr(t, err)
+	got, err := io.ReadAll(r)
+	noErr(t, err)
+	noErr(t, r.Close())
+	if !bytes.Equal(got, body) {
+		t.Errorf("%d bytes of %d", len(got), len(body))
+	}
+	_, statErr := s.Stat(t.Context(), "open/none")
+	_, openErr := s.Open(t.Context(), "open/none")
+	if !errors.Is(statErr, ErrNotFound) || !errors.Is(openErr, ErrNotFound) || Permanent(statErr) {
+		t.Errorf("of what is not there: %v, %v", statErr, openErr)
+	}
 }
 
 func runSuite(t *testing.T, cfg Config) {

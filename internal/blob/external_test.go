@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -258,6 +259,9 @@ func TestReasonTellsNoSecrets(t *testing.T) {
 	azure.AzureKey = base64.StdEncoding.EncodeToString([]byte("hunter2 hunter2 hunter2"))
 	for want, e := range map[string]External{"SignatureDoesNotMatch": wrongKey, "NoSuchBucket": noBucket, "AuthorizationFailure": azure} {
 		err := openExternal(t, t.Context(), e).Put(t.Context(), "a.jpg", []byte("x"), "")
+		if !Permanent(err) {
+			t.Errorf("%s: not for ever", want)
+		}
 		if got := Reason(err); !strings.Contains(got, want) || strings.Contains(got, "hunter2") || strings.Contains(got, "127.0.0.1") {
 			t.Errorf("%s: %q of %v", want, got, err)
 		}
@@ -266,5 +270,21 @@ func TestReasonTellsNoSecrets(t *testing.T) {
 	gcs.Bucket = "no-such-bucket"
 	if got := Reason(openExternal(t, ctx, gcs).Put(t.Context(), "a.jpg", []byte("x"), "")); got != "it answered 404" {
 		t.Errorf("gcs: %q", got)
+	}
+}
+
+func TestPermanent(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]bool{0: false, 200: false, 301: true, 400: true, 403: true, 404: true, 408: false, 429: false, 500: false, 503: false} {
+		if PermanentStatus(status) != want {
+			t.Errorf("%d", status)
+		}
+	}
+	e := External{Kind: KindS3, Bucket: "frames", AccessKey: "k", SecretKey: "s", Endpoint: "http://127.0.0.1:1"}
+	if err := openExternal(t, t.Context(), e).Put(t.Context(), "a.jpg", []byte("x"), ""); err == nil || Permanent(err) {
+		t.Errorf("an address without a server: %v", err)
+	}
+	if !Permanent(fmt.Errorf("wrapped: %w", ErrBadKey)) || Permanent(io.ErrUnexpectedEOF) || Permanent(nil) {
+		t.Error("other errors")
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net/http"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
@@ -49,4 +51,39 @@ func Reason(err error) string {
 		return "it gave no permission"
 	}
 	return "it cannot be reached"
+}
+
+// Permanent tells whether an error of a store will still be there when the
+// same is tried again: it refused what was asked, or who asked. What is not
+// known to be for ever is not.
+func Permanent(err error) bool {
+	var field *FieldError
+	var login *azidentity.AuthenticationFailedError
+	var token *oauth2.RetrieveError
+	if errors.Is(err, ErrBadKey) || errors.Is(err, fs.ErrPermission) || errors.As(err, &field) || errors.As(err, &login) ||
+		errors.As(err, &token) && token.Response != nil && token.Response.StatusCode < 500 {
+		return true
+	}
+	status := 0
+	var aws interface{ HTTPStatusCode() int }
+	var azure *azcore.ResponseError
+	var google *googleapi.Error
+	switch {
+	case errors.As(err, &aws):
+		status = aws.HTTPStatusCode()
+	case errors.As(err, &azure):
+		status = azure.StatusCode
+	case errors.As(err, &google):
+		status = google.Code
+	}
+	return PermanentStatus(status)
+}
+
+// PermanentStatus tells the same of an HTTP status; 0 is none.
+func PermanentStatus(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= 300 && status < 500
 }

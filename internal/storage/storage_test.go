@@ -321,3 +321,33 @@ func TestSplit(t *testing.T) {
 		}
 	}
 }
+
+func TestStreamsGoByReference(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.minio("my-s3")
+	body := strings.Repeat("packets ", 100_000)
+	for _, ref := range []string{"recordings/a.mp4", Ref("my-s3", "recordings/b.mp4")} {
+		noErr(t, w.Upload(t.Context(), ref, strings.NewReader(body), ""))
+		o, err := w.Stat(t.Context(), ref)
+		if err != nil || o.Size != int64(len(body)) {
+			t.Errorf("%s: %+v, %v", ref, o, err)
+		}
+		r, err := w.Open(t.Context(), ref)
+		noErr(t, err)
+		got, err := io.ReadAll(r)
+		if err != nil || r.Close() != nil || string(got) != body {
+			t.Errorf("%s: %d bytes, %v", ref, len(got), err)
+		}
+	}
+	if ok, err := w.Store.Exists(t.Context(), "recordings/b.mp4"); ok || err != nil {
+		t.Errorf("in our own store: %t, %v", ok, err)
+	}
+	_, statErr := w.Stat(t.Context(), "@none/a")
+	_, openErr := w.Open(t.Context(), "@none/a")
+	for _, err := range []error{w.Upload(t.Context(), "@none/a", strings.NewReader("x"), ""), statErr, openErr} {
+		if !errors.Is(err, ErrUnknown) {
+			t.Error(err)
+		}
+	}
+}
