@@ -47,6 +47,7 @@ require (
 
 require (
 	github.com/ProtonMail/go-crypto v1.5.2 // indirect
+	github.com/cloudflare/circl v1.6.3 // indirect
 	github.com/landlock-lsm/go-landlock v0.11.0 // indirect
 )
 
