@@ -42,7 +42,7 @@ type Order struct {
 	// Destination is an HTTP endpoint that takes the stream besides; "" is the
 	// plan's.
 	Destination string
-	// By is the user who orders, "" the backend.
+	// By is the user who orders, "system" a backend that names nobody.
 	By string
 	// Custom comes back with the events, as it is.
 	Custom map[string]any

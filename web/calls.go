@@ -28,6 +28,9 @@ func (s *Server) GetOrCreateCall(ctx context.Context, req api.GetOrCreateCallReq
 		if err != nil {
 			return nil, err
 		}
+		if err := s.checkReach(n.override, "data.settings_override"); err != nil {
+			return nil, err
+		}
 		if created, err = s.createCall(ctx, n); err != nil {
 			return nil, err
 		}

@@ -63,6 +63,9 @@ func (s *Server) CreateCallType(ctx context.Context, req api.CreateCallTypeReque
 	if err := s.checkCallType(ctx, in.Grants, in.ExternalStorage, in.NotificationSettings); err != nil {
 		return nil, err
 	}
+	if err := s.checkReach(in.Settings, "settings"); err != nil {
+		return nil, err
+	}
 	settings, err := DefaultSettings().Merge(in.Settings, "settings")
 	if err != nil {
 		return nil, err
@@ -109,6 +112,9 @@ func (s *Server) insertCallType(ctx context.Context, tx bun.Tx, row db.CallTypeR
 func (s *Server) UpdateCallType(ctx context.Context, req api.UpdateCallTypeRequestObject) (api.UpdateCallTypeResponseObject, error) {
 	in := orZero(req.Body)
 	if err := s.checkCallType(ctx, in.Grants, orZero(in.ExternalStorage), in.NotificationSettings); err != nil {
+		return nil, err
+	}
+	if err := s.checkReach(in.Settings, "settings"); err != nil {
 		return nil, err
 	}
 	var row db.CallTypeRow

@@ -26,6 +26,9 @@ func (s *Server) UpdateCall(ctx context.Context, req api.UpdateCallRequestObject
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkReach(change.settings, "settings_override"); err != nil {
+		return nil, err
+	}
 	err = s.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := lockCall(ctx, tx, &call); err != nil {
 			return err

@@ -33,7 +33,6 @@ var codeTable = []struct {
 	{CodeSignature, http.StatusUnauthorized, "The token's algorithm is not HS256, or its signature is wrong."},
 	{CodeUnavailable, http.StatusServiceUnavailable, "A part that is needed does not answer, or is full. Try again."},
 	{CodeConflict, http.StatusConflict, "It exists already, is in use, is decided already, or is locked by somebody else; or, with HTTP 412, it has changed since the state that If-Match names."},
-	{CodeNoRecording, http.StatusNotImplemented, "The caller may start a recording, but recording is not available in this version."},
 }
 
 // errorPageHead wears the API page's clothes.

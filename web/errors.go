@@ -32,7 +32,7 @@ const (
 	CodeSignature   = 43
 	CodeUnavailable = 50
 	CodeConflict    = 51
-	CodeNoRecording = 52
+	// 52 was of versions without recordings; it is not given out again.
 )
 
 // apiError is the one shape of every answer from 400 up.
@@ -159,7 +159,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		return
 	}
 	e := *asAPIError(err)
-	if e.StatusCode >= http.StatusInternalServerError && e.StatusCode != http.StatusNotImplemented && c.Request().Context().Err() == nil {
+	if e.StatusCode >= http.StatusInternalServerError && c.Request().Context().Err() == nil {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("method", c.Request().Method),
 			slog.String("route", c.Path()), slog.String("request_id", requestID(c)), slog.Any("error", err))
 	}

@@ -145,6 +145,14 @@ func storageUnused(ctx context.Context, tx bun.Tx, name string) error {
 	if !db.IsNotFound(err) {
 		return fmt.Errorf("look for users of a storage: %w", err)
 	}
+	err = tx.NewSelect().Model((*db.RecordingRow)(nil)).Column("cid").Where("storage = ?", name).
+		Where("state IN (?)", bun.List([]string{db.RecordingOn, db.RecordingProcessing})).Limit(1).Scan(ctx, &by)
+	if err == nil {
+		return fail(http.StatusConflict, CodeConflict, "external storage %q is used by a recording of call %q", name, by)
+	}
+	if !db.IsNotFound(err) {
+		return fmt.Errorf("look for users of a storage: %w", err)
+	}
 	return nil
 }
 

@@ -191,43 +191,6 @@ func callerDecides(t *testing.T, b *bench) {
 	}
 }
 
-func TestRecordingsAreNotInThisVersion(t *testing.T) {
-	t.Parallel()
-	b := newBench(t)
-	b.server(http.StatusOK, "PUT", typesURL+"/default", `{"settings":{"raw_recording":{"mode":"available"}},
-		"grants":{"user":[],"host":["StartRecording","StopRecording"]}}`)
-	b.server(http.StatusOK, "PUT", ownURL+"?user_id=alice", permissionJSON("all", "always"))
-	members := `{"data":{"created_by_id":%q,"members":[{"user_id":"hanna","role":"host"}]}}`
-	b.server(http.StatusCreated, "POST", callURL, fmt.Sprintf(members, "alice"))
-	free := videoPrefix + "/call/default/free"
-	b.server(http.StatusCreated, "POST", free, fmt.Sprintf(members, "carl"))
-	hanna, bob := b.user("hanna", ""), b.user("bob", "")
-	for path, want := range map[string]int{
-		"/recordings/composite/start": http.StatusNotImplemented, "/start_recording": http.StatusNotImplemented,
-		"/recordings/raw/start": http.StatusNotImplemented, "/recordings/individual/start": http.StatusBadRequest,
-		"/recordings/movie/start": http.StatusBadRequest,
-		"/recordings/raw/stop":    http.StatusForbidden, "/stop_recording": http.StatusForbidden, // mandatory
-	} {
-		a := b.want(want, b.do(hanna, "POST", callURL+path, nil))
-		if want == http.StatusNotImplemented && (a.body["code"] != float64(CodeNoRecording) || !strings.Contains(string(a.raw), "recording is not available in this version")) {
-			t.Errorf("%s: %s", path, a.raw)
-		}
-		if a := b.do(bob, "POST", callURL+path, nil); a.status != http.StatusForbidden && want != http.StatusBadRequest {
-			t.Errorf("%s without permission: %d", path, a.status)
-		}
-	}
-	b.want(http.StatusForbidden, b.do(bob, "POST", callURL+"/recordings/individual/start", nil))
-	b.server(http.StatusOK, "POST", callURL+"/stop_recording", nil)
-	b.server(http.StatusOK, "POST", callURL+"/recordings/composite/stop", `{}`)
-	b.want(http.StatusOK, b.do(hanna, "POST", free+"/stop_recording", nil)) // not mandatory
-	a := b.want(http.StatusOK, b.do(bob, "GET", callURL+"/recordings", nil))
-	if list, ok := a.body["recordings"].([]any); !ok || len(list) != 0 {
-		t.Errorf("recordings: %s", a.raw)
-	}
-	b.server(http.StatusNotFound, "GET", videoPrefix+"/call/default/zzz/recordings", nil)
-	b.server(http.StatusNotFound, "DELETE", callURL+"/s1/recordings/a.mp4", nil)
-}
-
 func TestModerationEvidenceIsASetting(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

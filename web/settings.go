@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"stillwatch/recording"
 	"stillwatch/recording/permission"
 )
 
-// Modes of a recording kind.
+// Modes of a recording kind. Full recordings have recording.ModeOnFlag besides.
 const (
 	ModeAvailable = "available" // started and stopped by request
 	ModeDisabled  = "disabled"  // cannot be started
@@ -30,8 +31,6 @@ const DefaultQuality = "720p"
 var (
 	modes           = []string{ModeAvailable, ModeDisabled, ModeAutoOn}
 	frameQualities  = []string{"360p", "420p", "480p", "720p", "1080p", "1440p"}
-	movieQualities  = []string{"360p", "480p", "720p", "1080p", "1440p", "portrait-360x640", "portrait-480x854", "portrait-720x1280", "portrait-1080x1920", "portrait-1440x2560"}
-	splitTypes      = []string{"audio_only", "video_only", "audio_video", "screenshare_audio_only", "screenshare_video_only", "screenshare_audio_video"}
 	encryptionModes = []string{"available", "disabled", "auto-on"}
 	evidenceModes   = []string{string(permission.EvidenceDisabled), string(permission.EvidenceOnFlag)}
 )
@@ -72,34 +71,6 @@ type FrameRecording struct {
 	// Quality is the height: 360p, 420p, 480p, 720p, 1080p or 1440p. A smaller
 	// source is never enlarged.
 	Quality string `json:"quality"`
-}
-
-// Recording is about the composite movie.
-type Recording struct {
-	AudioOnly bool   `json:"audio_only"`
-	Mode      string `json:"mode"`
-	Quality   string `json:"quality"`
-	Layout    Layout `json:"layout"`
-}
-
-// Layout is a composite movie's.
-type Layout struct {
-	Name           string `json:"name"`
-	Options        object `json:"options"`
-	ExternalAppURL string `json:"external_app_url"`
-	ExternalCSSURL string `json:"external_css_url"`
-}
-
-// IndividualRecording is about one movie each.
-type IndividualRecording struct {
-	Mode        string   `json:"mode"`
-	OutputTypes []string `json:"output_types"`
-}
-
-// RawRecording is about the packets as they arrive.
-type RawRecording struct {
-	Mode      string `json:"mode"`
-	AudioOnly bool   `json:"audio_only"`
 }
 
 // Backstage lets a call wait before it goes live.
@@ -148,15 +119,15 @@ func DefaultSettings() Settings {
 	return Settings{
 		Audio: object{}, Broadcasting: object{}, Ring: object{}, Screensharing: object{}, Transcription: object{},
 		Geofencing: Geofencing{Names: []string{}},
-		Recording: Recording{
-			Mode: ModeAvailable, Quality: "720p", Layout: Layout{Name: "spotlight", Options: object{}},
+		Recording:  defaultRecording(),
+		IndividualRecording: IndividualRecording{
+			Mode: ModeDisabled, OutputTypes: []string{"audio_video"}, Formats: recording.DefaultPlan().IndividualFormats,
 		},
-		IndividualRecording: IndividualRecording{Mode: ModeDisabled, OutputTypes: []string{"audio_video"}},
-		RawRecording:        RawRecording{Mode: ModeDisabled},
-		FrameRecording:      FrameRecording{Mode: ModeAvailable, CaptureIntervalInSeconds: DefaultInterval, Quality: DefaultQuality},
-		Video:               Switch{Enabled: true},
-		Encryption:          Encryption{Mode: ModeDisabled},
-		ModerationEvidence:  ModerationEvidence{Mode: string(permission.EvidenceDisabled)},
+		RawRecording:       RawRecording{Mode: ModeDisabled},
+		FrameRecording:     FrameRecording{Mode: ModeAvailable, CaptureIntervalInSeconds: DefaultInterval, Quality: DefaultQuality},
+		Video:              Switch{Enabled: true},
+		Encryption:         Encryption{Mode: ModeDisabled},
+		ModerationEvidence: ModerationEvidence{Mode: string(permission.EvidenceDisabled)},
 	}
 }
 
@@ -199,7 +170,9 @@ func (s Settings) clone() Settings {
 		*m = maps.Clone(*m)
 	}
 	s.Geofencing.Names = slices.Clone(s.Geofencing.Names)
-	s.IndividualRecording.OutputTypes = slices.Clone(s.IndividualRecording.OutputTypes)
+	for _, l := range []*[]string{&s.IndividualRecording.OutputTypes, &s.IndividualRecording.Formats, &s.Recording.Formats, &s.Recording.OmitUsers} {
+		*l = slices.Clone(*l)
+	}
 	s.Limits.MaxParticipantsExcludeRoles = slices.Clone(s.Limits.MaxParticipantsExcludeRoles)
 	return s
 }
@@ -214,8 +187,10 @@ func (s Settings) filled() Settings {
 	if s.Geofencing.Names == nil {
 		s.Geofencing.Names = []string{}
 	}
-	if s.IndividualRecording.OutputTypes == nil {
-		s.IndividualRecording.OutputTypes = []string{}
+	for _, l := range []*[]string{&s.IndividualRecording.OutputTypes, &s.IndividualRecording.Formats, &s.Recording.Formats, &s.Recording.OmitUsers} {
+		if *l == nil {
+			*l = []string{}
+		}
 	}
 	return s
 }
@@ -238,13 +213,9 @@ func (s Settings) check(prefix string) map[string]string {
 	if n := s.FrameRecording.CaptureIntervalInSeconds; n < MinInterval || n > MaxInterval {
 		fields[prefix+".frame_recording.capture_interval_in_seconds"] = fmt.Sprintf("must be an integer from %d to %d", MinInterval, MaxInterval)
 	}
-	oneOf("recording.mode", s.Recording.Mode, modes)
-	oneOf("recording.quality", s.Recording.Quality, movieQualities)
-	oneOf("individual_recording.mode", s.IndividualRecording.Mode, modes)
-	for _, t := range s.IndividualRecording.OutputTypes {
-		oneOf("individual_recording.output_types", t, splitTypes)
+	for field, want := range s.checkRecording() {
+		fields[prefix+"."+field] = want
 	}
-	oneOf("raw_recording.mode", s.RawRecording.Mode, modes)
 	oneOf("moderation_evidence.mode", s.ModerationEvidence.Mode, evidenceModes)
 	oneOf("encryption.mode", s.Encryption.Mode, encryptionModes)
 	atLeastZero("limits.max_participants", s.Limits.MaxParticipants)

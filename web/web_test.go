@@ -39,6 +39,7 @@ type bench struct {
 	actions *fakeActions
 	live    *fakeLive
 	now     *testkit.Clock
+	rec     *rowRecorder
 }
 
 func newBench(t *testing.T, changes ...func(*Config)) *bench {
@@ -68,6 +69,8 @@ func newBenchOn(t *testing.T, url string, changes ...func(*Config)) *bench {
 		Gatherer: registry, Registerer: registry, Now: b.now.Now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
+	b.rec = &rowRecorder{db: d, now: b.now.Now}
+	cfg.Recorder = b.rec
 	for _, change := range changes {
 		change(&cfg)
 	}

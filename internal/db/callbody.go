@@ -63,6 +63,9 @@ type egressBody struct {
 	RTMPs              []string    `json:"rtmps"`
 	FrameRecording     *statusBody `json:"frame_recording"`
 	CompositeRecording *statusBody `json:"composite_recording"`
+	// The others are told of only where they run.
+	IndividualRecording *statusBody `json:"individual_recording,omitempty"`
+	RawRecording        *statusBody `json:"raw_recording,omitempty"`
 }
 
 type sessionBody struct {
@@ -105,6 +108,10 @@ func (d *DB) CallBodies(ctx context.Context, rows ...CallRow) ([]json.RawMessage
 	for _, p := range present {
 		ids[p.CID] = append(ids[p.CID], p.UserID)
 	}
+	recorded, err := d.recorded(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
 	users, err := d.UsersInCalls(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -119,7 +126,9 @@ func (d *DB) CallBodies(ctx context.Context, rows ...CallRow) ([]json.RawMessage
 	}
 	out := make([]json.RawMessage, len(rows))
 	for i, row := range rows {
-		if out[i], err = json.Marshal(d.callBody(row, users[row.CID][row.CreatedByID], sessions[row.CurrentSessionID])); err != nil {
+		body := d.callBody(row, users[row.CID][row.CreatedByID], sessions[row.CurrentSessionID])
+		recorded[row.CID].show(row, &body)
+		if out[i], err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("describe call %s: %w", row.CID, err)
 		}
 	}

@@ -46,6 +46,27 @@ func (e BulkActionAppealsRequestActionType) Valid() bool {
 	}
 }
 
+// Defines values for CallRecordingRecordingType.
+const (
+	CallRecordingRecordingTypeComposite  CallRecordingRecordingType = "composite"
+	CallRecordingRecordingTypeIndividual CallRecordingRecordingType = "individual"
+	CallRecordingRecordingTypeRaw        CallRecordingRecordingType = "raw"
+)
+
+// Valid indicates whether the value is a known member of the CallRecordingRecordingType enum.
+func (e CallRecordingRecordingType) Valid() bool {
+	switch e {
+	case CallRecordingRecordingTypeComposite:
+		return true
+	case CallRecordingRecordingTypeIndividual:
+		return true
+	case CallRecordingRecordingTypeRaw:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CheckQueueResponseStatus.
 const (
 	CheckQueueResponseStatusError CheckQueueResponseStatus = "error"
@@ -346,6 +367,30 @@ func (e ModerationRuleRequestRuleType) Valid() bool {
 	}
 }
 
+// Defines values for RecordingJobState.
+const (
+	RecordingJobStateDone    RecordingJobState = "done"
+	RecordingJobStateFailed  RecordingJobState = "failed"
+	RecordingJobStateRunning RecordingJobState = "running"
+	RecordingJobStateWaiting RecordingJobState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the RecordingJobState enum.
+func (e RecordingJobState) Valid() bool {
+	switch e {
+	case RecordingJobStateDone:
+		return true
+	case RecordingJobStateFailed:
+		return true
+	case RecordingJobStateRunning:
+		return true
+	case RecordingJobStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RecordingPermissionRecordingProfile.
 const (
 	RecordingPermissionRecordingProfileAlways   RecordingPermissionRecordingProfile = "always"
@@ -436,6 +481,72 @@ func (e RecordingPermissionsPatchRecordingRecordingType) Valid() bool {
 	}
 }
 
+// Defines values for RecordingRunLane.
+const (
+	RecordingRunLaneBusiness RecordingRunLane = "business"
+	RecordingRunLaneEvidence RecordingRunLane = "evidence"
+)
+
+// Valid indicates whether the value is a known member of the RecordingRunLane enum.
+func (e RecordingRunLane) Valid() bool {
+	switch e {
+	case RecordingRunLaneBusiness:
+		return true
+	case RecordingRunLaneEvidence:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordingRunRecordingType.
+const (
+	RecordingRunRecordingTypeComposite  RecordingRunRecordingType = "composite"
+	RecordingRunRecordingTypeIndividual RecordingRunRecordingType = "individual"
+	RecordingRunRecordingTypeRaw        RecordingRunRecordingType = "raw"
+)
+
+// Valid indicates whether the value is a known member of the RecordingRunRecordingType enum.
+func (e RecordingRunRecordingType) Valid() bool {
+	switch e {
+	case RecordingRunRecordingTypeComposite:
+		return true
+	case RecordingRunRecordingTypeIndividual:
+		return true
+	case RecordingRunRecordingTypeRaw:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordingRunState.
+const (
+	RecordingRunStateDiscarded  RecordingRunState = "discarded"
+	RecordingRunStateFailed     RecordingRunState = "failed"
+	RecordingRunStateProcessing RecordingRunState = "processing"
+	RecordingRunStateReady      RecordingRunState = "ready"
+	RecordingRunStateRecording  RecordingRunState = "recording"
+)
+
+// Valid indicates whether the value is a known member of the RecordingRunState enum.
+func (e RecordingRunState) Valid() bool {
+	switch e {
+	case RecordingRunStateDiscarded:
+		return true
+	case RecordingRunStateFailed:
+		return true
+	case RecordingRunStateProcessing:
+		return true
+	case RecordingRunStateReady:
+		return true
+	case RecordingRunStateRecording:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SortParamDirection.
 const (
 	Minus1 SortParamDirection = -1
@@ -456,22 +567,22 @@ func (e SortParamDirection) Valid() bool {
 
 // Defines values for TaskResponseStatus.
 const (
-	Completed TaskResponseStatus = "completed"
-	Failed    TaskResponseStatus = "failed"
-	Running   TaskResponseStatus = "running"
-	Waiting   TaskResponseStatus = "waiting"
+	TaskResponseStatusCompleted TaskResponseStatus = "completed"
+	TaskResponseStatusFailed    TaskResponseStatus = "failed"
+	TaskResponseStatusRunning   TaskResponseStatus = "running"
+	TaskResponseStatusWaiting   TaskResponseStatus = "waiting"
 )
 
 // Valid indicates whether the value is a known member of the TaskResponseStatus enum.
 func (e TaskResponseStatus) Valid() bool {
 	switch e {
-	case Completed:
+	case TaskResponseStatusCompleted:
 		return true
-	case Failed:
+	case TaskResponseStatusFailed:
 		return true
-	case Running:
+	case TaskResponseStatusRunning:
 		return true
-	case Waiting:
+	case TaskResponseStatusWaiting:
 		return true
 	default:
 		return false
@@ -480,19 +591,19 @@ func (e TaskResponseStatus) Valid() bool {
 
 // Defines values for RecordingType.
 const (
-	Composite  RecordingType = "composite"
-	Individual RecordingType = "individual"
-	Raw        RecordingType = "raw"
+	RecordingTypeComposite  RecordingType = "composite"
+	RecordingTypeIndividual RecordingType = "individual"
+	RecordingTypeRaw        RecordingType = "raw"
 )
 
 // Valid indicates whether the value is a known member of the RecordingType enum.
 func (e RecordingType) Valid() bool {
 	switch e {
-	case Composite:
+	case RecordingTypeComposite:
 		return true
-	case Individual:
+	case RecordingTypeIndividual:
 		return true
-	case Raw:
+	case RecordingTypeRaw:
 		return true
 	default:
 		return false
@@ -514,6 +625,93 @@ func (e ListDeliveriesParamsState) Valid() bool {
 	case ListDeliveriesParamsStateDone:
 		return true
 	case ListDeliveriesParamsStatePending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QueryRecordingsParamsRecordingType.
+const (
+	QueryRecordingsParamsRecordingTypeComposite  QueryRecordingsParamsRecordingType = "composite"
+	QueryRecordingsParamsRecordingTypeIndividual QueryRecordingsParamsRecordingType = "individual"
+	QueryRecordingsParamsRecordingTypeRaw        QueryRecordingsParamsRecordingType = "raw"
+)
+
+// Valid indicates whether the value is a known member of the QueryRecordingsParamsRecordingType enum.
+func (e QueryRecordingsParamsRecordingType) Valid() bool {
+	switch e {
+	case QueryRecordingsParamsRecordingTypeComposite:
+		return true
+	case QueryRecordingsParamsRecordingTypeIndividual:
+		return true
+	case QueryRecordingsParamsRecordingTypeRaw:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QueryRecordingsParamsLane.
+const (
+	QueryRecordingsParamsLaneBusiness QueryRecordingsParamsLane = "business"
+	QueryRecordingsParamsLaneEvidence QueryRecordingsParamsLane = "evidence"
+)
+
+// Valid indicates whether the value is a known member of the QueryRecordingsParamsLane enum.
+func (e QueryRecordingsParamsLane) Valid() bool {
+	switch e {
+	case QueryRecordingsParamsLaneBusiness:
+		return true
+	case QueryRecordingsParamsLaneEvidence:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for QueryRecordingsParamsState.
+const (
+	QueryRecordingsParamsStateDiscarded  QueryRecordingsParamsState = "discarded"
+	QueryRecordingsParamsStateFailed     QueryRecordingsParamsState = "failed"
+	QueryRecordingsParamsStateProcessing QueryRecordingsParamsState = "processing"
+	QueryRecordingsParamsStateReady      QueryRecordingsParamsState = "ready"
+	QueryRecordingsParamsStateRecording  QueryRecordingsParamsState = "recording"
+)
+
+// Valid indicates whether the value is a known member of the QueryRecordingsParamsState enum.
+func (e QueryRecordingsParamsState) Valid() bool {
+	switch e {
+	case QueryRecordingsParamsStateDiscarded:
+		return true
+	case QueryRecordingsParamsStateFailed:
+		return true
+	case QueryRecordingsParamsStateProcessing:
+		return true
+	case QueryRecordingsParamsStateReady:
+		return true
+	case QueryRecordingsParamsStateRecording:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListRecordingsParamsRecordingType.
+const (
+	ListRecordingsParamsRecordingTypeComposite  ListRecordingsParamsRecordingType = "composite"
+	ListRecordingsParamsRecordingTypeIndividual ListRecordingsParamsRecordingType = "individual"
+	ListRecordingsParamsRecordingTypeRaw        ListRecordingsParamsRecordingType = "raw"
+)
+
+// Valid indicates whether the value is a known member of the ListRecordingsParamsRecordingType enum.
+func (e ListRecordingsParamsRecordingType) Valid() bool {
+	switch e {
+	case ListRecordingsParamsRecordingTypeComposite:
+		return true
+	case ListRecordingsParamsRecordingTypeIndividual:
+		return true
+	case ListRecordingsParamsRecordingTypeRaw:
 		return true
 	default:
 		return false
@@ -785,13 +983,58 @@ type CallParticipant struct {
 
 // CallRecording defines model for CallRecording.
 type CallRecording struct {
-	EndTime       Time   `json:"end_time"`
-	Filename      string `json:"filename"`
-	RecordingType string `json:"recording_type"`
-	SessionID     string `json:"session_id"`
-	StartTime     Time   `json:"start_time"`
-	URL           string `json:"url"`
+	// Bucket Of the external storage; empty is our own.
+	Bucket string `json:"bucket"`
+
+	// Encrypted To the settings' OpenPGP key.
+	Encrypted bool `json:"encrypted"`
+	EndTime   Time `json:"end_time"`
+
+	// ExpiresAt Absent is never.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Filename  string     `json:"filename"`
+
+	// Format mp4, webm, hls and others.
+	Format string `json:"format"`
+
+	// Hold It cannot be deleted.
+	Hold bool `json:"hold"`
+
+	// IndexID Names the file for good.
+	IndexID string `json:"index_id"`
+
+	// Items The objects the file consists of; an index first.
+	Items []RecordingItem `json:"items"`
+
+	// Kind movie, audio, video, raw, metadata, manifest, thumbnail or sheet.
+	Kind string `json:"kind"`
+
+	// Media What a probe found.
+	Media event.MediaInfo `json:"media"`
+
+	// PlaybackURL What a player takes.
+	PlaybackURL string `json:"playback_url"`
+
+	// RecordingID The run, as in `egress_id` of events.
+	RecordingID   string                     `json:"recording_id"`
+	RecordingType CallRecordingRecordingType `json:"recording_type"`
+	SessionID     string                     `json:"session_id"`
+	Sha256        string                     `json:"sha256,omitempty,omitzero"`
+
+	// Size Bytes, all items together.
+	Size      int64  `json:"size"`
+	StartTime Time   `json:"start_time"`
+	TrackType string `json:"track_type,omitempty,omitzero"`
+
+	// URL Opens the file for a day, or until it is deleted if that comes first.
+	URL string `json:"url"`
+
+	// UserID Whose file it is, where it is one participant's.
+	UserID string `json:"user_id,omitempty,omitzero"`
 }
+
+// CallRecordingRecordingType defines model for CallRecording.RecordingType.
+type CallRecordingRecordingType string
 
 // CallRequest defines model for CallRequest.
 type CallRequest struct {
@@ -806,7 +1049,7 @@ type CallRequest struct {
 	// Record The caller's choice where their recording permission is `optional`.
 	Record bool `json:"record,omitempty,omitzero"`
 
-	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). What the groups of recordings hold stands in docs/PROTOCOL.md. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	SettingsOverride CallSettingsRequest `json:"settings_override,omitempty,omitzero"`
 	StartsAt         Time                `json:"starts_at,omitempty,omitzero"`
 	Team             string              `json:"team,omitempty,omitzero"`
@@ -828,7 +1071,7 @@ type CallResponse struct {
 // CallSettings defines model for CallSettings.
 type CallSettings = json.RawMessage
 
-// CallSettingsRequest Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+// CallSettingsRequest Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). What the groups of recordings hold stands in docs/PROTOCOL.md. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 type CallSettingsRequest = json.RawMessage
 
 // CallState defines model for CallState.
@@ -974,7 +1217,7 @@ type CreateCallTypeRequest struct {
 	Name                 Name                   `json:"name"`
 	NotificationSettings map[string]interface{} `json:"notification_settings,omitempty,omitzero"`
 
-	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). What the groups of recordings hold stands in docs/PROTOCOL.md. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	Settings CallSettingsRequest `json:"settings,omitempty,omitzero"`
 }
 
@@ -1472,8 +1715,30 @@ type GetOrCreateCallResponse struct {
 	OwnCapabilities []string `json:"own_capabilities"`
 }
 
+// GetRecordingResponse defines model for GetRecordingResponse.
+type GetRecordingResponse struct {
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration Duration `json:"duration"`
+
+	// Files At most 1000, the first made first.
+	Files []CallRecording `json:"files"`
+	Holds []RecordingHold `json:"holds"`
+
+	// Jobs At most 1000.
+	Jobs      []RecordingJob `json:"jobs"`
+	Recording RecordingRun   `json:"recording"`
+}
+
 // Grants defines model for Grants.
 type Grants map[string][]string
+
+// HoldRequest defines model for HoldRequest.
+type HoldRequest struct {
+	Reason string `json:"reason"`
+	UserID string `json:"user_id,omitempty,omitzero"`
+}
 
 // HookHealth defines model for HookHealth.
 type HookHealth struct {
@@ -1572,6 +1837,7 @@ type ListRecordingsResponse struct {
 	//
 	// Example: 3.21ms
 	Duration   Duration        `json:"duration"`
+	Next       string          `json:"next"`
 	Recordings []CallRecording `json:"recordings"`
 }
 
@@ -1895,6 +2161,16 @@ type QueryLogsResponse struct {
 	Prev     string      `json:"prev,omitempty,omitzero"`
 }
 
+// QueryRecordingsResponse defines model for QueryRecordingsResponse.
+type QueryRecordingsResponse struct {
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration   Duration       `json:"duration"`
+	Next       string         `json:"next"`
+	Recordings []RecordingRun `json:"recordings"`
+}
+
 // QueryReviewQueueRequest defines model for QueryReviewQueueRequest.
 type QueryReviewQueueRequest struct {
 	// Filter `{field: value}` or `{field: {$eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $contains, $autocomplete, $q}}`, joined by `$and`, `$or`, `$nor`. At most 8 deep and 100 conditions.
@@ -2002,6 +2278,49 @@ type ReasonAction struct {
 	TargetUserID   string `json:"target_user_id,omitempty,omitzero"`
 }
 
+// RecordingCustom Comes back with the events; at most 4 KiB as JSON.
+type RecordingCustom map[string]interface{}
+
+// RecordingHold defines model for RecordingHold.
+type RecordingHold struct {
+	ID             string     `json:"id"`
+	PlacedAt       Time       `json:"placed_at"`
+	PlacedBy       string     `json:"placed_by"`
+	Reason         string     `json:"reason"`
+	ReleaseAskedAt *time.Time `json:"release_asked_at,omitempty"`
+	ReleaseAskedBy string     `json:"release_asked_by,omitempty,omitzero"`
+	ReleasedAt     *time.Time `json:"released_at,omitempty"`
+	ReleasedBy     string     `json:"released_by,omitempty,omitzero"`
+}
+
+// RecordingItem defines model for RecordingItem.
+type RecordingItem = event.RecordingItem
+
+// RecordingJob defines model for RecordingJob.
+type RecordingJob struct {
+	Attempts  int               `json:"attempts"`
+	CreatedAt Time              `json:"created_at"`
+	Error     string            `json:"error"`
+	ID        string            `json:"id"`
+	Kind      string            `json:"kind"`
+	N         int               `json:"n"`
+	State     RecordingJobState `json:"state"`
+	UpdatedAt Time              `json:"updated_at"`
+	Worker    string            `json:"worker"`
+}
+
+// RecordingJobState defines model for RecordingJob.State.
+type RecordingJobState string
+
+// RecordingOrderResponse defines model for RecordingOrderResponse.
+type RecordingOrderResponse struct {
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration    Duration `json:"duration"`
+	RecordingID string   `json:"recording_id"`
+}
+
 // RecordingPermission defines model for RecordingPermission.
 type RecordingPermission struct {
 	RecordingProfile RecordingPermissionRecordingProfile `json:"recordingProfile"`
@@ -2040,6 +2359,57 @@ type RecordingPermissionsResponse struct {
 	// Example: 3.21ms
 	Duration  Duration            `json:"duration,omitempty,omitzero"`
 	Recording RecordingPermission `json:"recording"`
+}
+
+// RecordingRun defines model for RecordingRun.
+type RecordingRun struct {
+	CallCid   string `json:"call_cid"`
+	CreatedAt Time   `json:"created_at"`
+
+	// Custom Comes back with the events; at most 4 KiB as JSON.
+	Custom     RecordingCustom       `json:"custom"`
+	Error      *event.RecordingError `json:"error"`
+	FinishedAt *time.Time            `json:"finished_at,omitempty"`
+	Flagged    bool                  `json:"flagged"`
+	Hold       bool                  `json:"hold"`
+	ID         string                `json:"id"`
+	Lane       RecordingRunLane      `json:"lane"`
+	Mandatory  bool                  `json:"mandatory"`
+	Node       string                `json:"node"`
+
+	// Plan How it is recorded and what is made of it, frozen when it began. Durations are in nanoseconds.
+	Plan          json.RawMessage           `json:"plan"`
+	RecordingType RecordingRunRecordingType `json:"recording_type"`
+	RequestedBy   string                    `json:"requested_by"`
+	SessionID     string                    `json:"session_id"`
+	StartedAt     Time                      `json:"started_at"`
+	State         RecordingRunState         `json:"state"`
+	StoppedAt     *time.Time                `json:"stopped_at,omitempty"`
+	Storage       string                    `json:"storage"`
+	UpdatedAt     Time                      `json:"updated_at"`
+}
+
+// RecordingRunLane defines model for RecordingRun.Lane.
+type RecordingRunLane string
+
+// RecordingRunRecordingType defines model for RecordingRun.RecordingType.
+type RecordingRunRecordingType string
+
+// RecordingRunState defines model for RecordingRun.State.
+type RecordingRunState string
+
+// ReleaseRequest defines model for ReleaseRequest.
+type ReleaseRequest struct {
+	UserID string `json:"user_id,omitempty,omitzero"`
+}
+
+// ReleaseResponse defines model for ReleaseResponse.
+type ReleaseResponse struct {
+	// Duration How long the request took.
+	//
+	// Example: 3.21ms
+	Duration Duration `json:"duration"`
+	Released bool     `json:"released"`
 }
 
 // ReplayRequest Either `event_ids`, or a range of time that `since` opens.
@@ -2132,6 +2502,38 @@ type SortParam struct {
 // SortParamDirection 1 rising, -1 falling
 type SortParamDirection int
 
+// SpliceRequest defines model for SpliceRequest.
+type SpliceRequest struct {
+	// Cid Example: default:abc
+	Cid CID `json:"cid"`
+
+	// Custom Comes back with the events; at most 4 KiB as JSON.
+	Custom RecordingCustom `json:"custom,omitempty,omitzero"`
+
+	// Filename Without its ending; absent makes one.
+	Filename string `json:"filename,omitempty,omitzero"`
+
+	// Files Their `index_id`.
+	Files                    []string `json:"files"`
+	RecordingExternalStorage string   `json:"recording_external_storage,omitempty,omitzero"`
+	UserID                   string   `json:"user_id,omitempty,omitzero"`
+}
+
+// StartFullRecordingRequest defines model for StartFullRecordingRequest.
+type StartFullRecordingRequest struct {
+	// Custom Comes back with the events; at most 4 KiB as JSON.
+	Custom RecordingCustom `json:"custom,omitempty,omitzero"`
+
+	// Destination An HTTP address that takes the files besides; absent is that of the settings.
+	Destination string `json:"destination,omitempty,omitzero"`
+
+	// RecordingExternalStorage Where the files go; absent is where the call type says.
+	RecordingExternalStorage string `json:"recording_external_storage,omitempty,omitzero"`
+
+	// UserID Who orders it, with a server token.
+	UserID string `json:"user_id,omitempty,omitzero"`
+}
+
 // StartRecordingRequest defines model for StartRecordingRequest.
 type StartRecordingRequest struct {
 	RecordingExternalStorage string `json:"recording_external_storage,omitempty,omitzero"`
@@ -2211,6 +2613,24 @@ type Time = time.Time
 // TrackType defines model for TrackType.
 type TrackType = string
 
+// TrimRequest defines model for TrimRequest.
+type TrimRequest struct {
+	// Custom Comes back with the events; at most 4 KiB as JSON.
+	Custom RecordingCustom `json:"custom,omitempty,omitzero"`
+
+	// File Its `index_id`.
+	File string `json:"file"`
+
+	// Filename Without its ending; absent makes one.
+	Filename                 string  `json:"filename,omitempty,omitzero"`
+	FromSeconds              float64 `json:"from_seconds"`
+	RecordingExternalStorage string  `json:"recording_external_storage,omitempty,omitzero"`
+
+	// ToSeconds Above from_seconds; what lies past the end counts as the end.
+	ToSeconds float64 `json:"to_seconds"`
+	UserID    string  `json:"user_id,omitempty,omitzero"`
+}
+
 // UnbanAction defines model for UnbanAction.
 type UnbanAction struct {
 	ChannelCid     string `json:"channel_cid,omitempty,omitzero"`
@@ -2263,7 +2683,7 @@ type UpdateCallRequest struct {
 	// Custom Data of your own, at most 64 KiB as JSON.
 	Custom Custom `json:"custom,omitempty,omitzero"`
 
-	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// SettingsOverride Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). What the groups of recordings hold stands in docs/PROTOCOL.md. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	SettingsOverride CallSettingsRequest `json:"settings_override,omitempty,omitzero"`
 
 	// StartsAt Null takes it away.
@@ -2276,7 +2696,7 @@ type UpdateCallTypeRequest struct {
 	Grants               Grants                 `json:"grants,omitempty,omitzero"`
 	NotificationSettings map[string]interface{} `json:"notification_settings,omitempty,omitzero"`
 
-	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
+	// Settings Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). What the groups of recordings hold stands in docs/PROTOCOL.md. Groups and fields that are not named are kept. `frame_recording` needs its `mode`.
 	Settings CallSettingsRequest `json:"settings,omitempty,omitzero"`
 }
 
@@ -2380,6 +2800,12 @@ type Payload = string
 
 // RecordingType defines model for RecordingType.
 type RecordingType string
+
+// Since defines model for Since.
+type Since = time.Time
+
+// Until defines model for Until.
+type Until = time.Time
 
 // UpdateAppParams defines parameters for UpdateApp.
 type UpdateAppParams struct {
@@ -2530,6 +2956,32 @@ type ListParticipantsParams struct {
 	Next Next `form:"next,omitempty" json:"next,omitempty,omitzero"`
 }
 
+// QueryRecordingsParams defines parameters for QueryRecordings.
+type QueryRecordingsParams struct {
+	Cid           CID                                `form:"cid,omitempty" json:"cid,omitempty,omitzero"`
+	SessionID     string                             `form:"session_id,omitempty" json:"session_id,omitempty,omitzero"`
+	RecordingType QueryRecordingsParamsRecordingType `form:"recording_type,omitempty" json:"recording_type,omitempty,omitzero"`
+	Lane          QueryRecordingsParamsLane          `form:"lane,omitempty" json:"lane,omitempty,omitzero"`
+	State         QueryRecordingsParamsState         `form:"state,omitempty" json:"state,omitempty,omitzero"`
+	Since         Since                              `form:"since,omitempty" json:"since,omitempty,omitzero"`
+	Until         Until                              `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
+	// Limit At most 100; more counts as 100.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Next The cursor of the page before.
+	Next Next `form:"next,omitempty" json:"next,omitempty,omitzero"`
+}
+
+// QueryRecordingsParamsRecordingType defines parameters for QueryRecordings.
+type QueryRecordingsParamsRecordingType string
+
+// QueryRecordingsParamsLane defines parameters for QueryRecordings.
+type QueryRecordingsParamsLane string
+
+// QueryRecordingsParamsState defines parameters for QueryRecordings.
+type QueryRecordingsParamsState string
+
 // QueryUsersParams defines parameters for QueryUsers.
 type QueryUsersParams struct {
 	// Payload A JSON object as text.
@@ -2555,6 +3007,23 @@ type QueryCallParticipantsParams struct {
 	// Limit At most 100; more counts as 100.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 }
+
+// ListRecordingsParams defines parameters for ListRecordings.
+type ListRecordingsParams struct {
+	SessionID     string                            `form:"session_id,omitempty" json:"session_id,omitempty,omitzero"`
+	RecordingType ListRecordingsParamsRecordingType `form:"recording_type,omitempty" json:"recording_type,omitempty,omitzero"`
+	Since         Since                             `form:"since,omitempty" json:"since,omitempty,omitzero"`
+	Until         Until                             `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
+	// Limit At most 100; more counts as 100.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Next The cursor of the page before.
+	Next Next `form:"next,omitempty" json:"next,omitempty,omitzero"`
+}
+
+// ListRecordingsParamsRecordingType defines parameters for ListRecordings.
+type ListRecordingsParamsRecordingType string
 
 // ListCallTypesParams defines parameters for ListCallTypes.
 type ListCallTypesParams struct {
@@ -2688,6 +3157,18 @@ type RotateHookSecretJSONRequestBody = Nothing
 // TestHookJSONRequestBody defines body for TestHook for application/json ContentType.
 type TestHookJSONRequestBody = Nothing
 
+// SpliceRecordingsJSONRequestBody defines body for SpliceRecordings for application/json ContentType.
+type SpliceRecordingsJSONRequestBody = SpliceRequest
+
+// TrimRecordingJSONRequestBody defines body for TrimRecording for application/json ContentType.
+type TrimRecordingJSONRequestBody = TrimRequest
+
+// HoldRecordingJSONRequestBody defines body for HoldRecording for application/json ContentType.
+type HoldRecordingJSONRequestBody = HoldRequest
+
+// ReleaseRecordingJSONRequestBody defines body for ReleaseRecording for application/json ContentType.
+type ReleaseRecordingJSONRequestBody = ReleaseRequest
+
 // UpdateUsersJSONRequestBody defines body for UpdateUsers for application/json ContentType.
 type UpdateUsersJSONRequestBody = UpdateUsersRequest
 
@@ -2728,7 +3209,7 @@ type MuteUsersJSONRequestBody = MuteUsersRequest
 type QueryCallParticipantsJSONRequestBody = QueryCallParticipantsRequest
 
 // StartRecordingJSONRequestBody defines body for StartRecording for application/json ContentType.
-type StartRecordingJSONRequestBody = StartRecordingRequest
+type StartRecordingJSONRequestBody = StartFullRecordingRequest
 
 // StopRecordingJSONRequestBody defines body for StopRecording for application/json ContentType.
 type StopRecordingJSONRequestBody = Nothing
@@ -2737,7 +3218,7 @@ type StopRecordingJSONRequestBody = Nothing
 type StartFrameRecordingJSONRequestBody = StartRecordingRequest
 
 // StartCompositeRecordingJSONRequestBody defines body for StartCompositeRecording for application/json ContentType.
-type StartCompositeRecordingJSONRequestBody = StartRecordingRequest
+type StartCompositeRecordingJSONRequestBody = StartFullRecordingRequest
 
 // StopFrameRecordingJSONRequestBody defines body for StopFrameRecording for application/json ContentType.
 type StopFrameRecordingJSONRequestBody = Nothing
@@ -2942,6 +3423,24 @@ type ServerInterface interface {
 	// ListParticipants List who is in a call now, for moderators and those who are in it
 	// (GET /api/v2/stillwatch/participants)
 	ListParticipants(ctx echo.Context, params ListParticipantsParams) error
+	// QueryRecordings List runs of recordings of all calls, newest first
+	// (GET /api/v2/stillwatch/recordings)
+	QueryRecordings(ctx echo.Context, params QueryRecordingsParams) error
+	// SpliceRecordings Join files of one call, in their order, into a new one
+	// (POST /api/v2/stillwatch/recordings/splice)
+	SpliceRecordings(ctx echo.Context) error
+	// TrimRecording Make a clip of a file
+	// (POST /api/v2/stillwatch/recordings/trim)
+	TrimRecording(ctx echo.Context) error
+	// GetRecording Read a run with its files, the steps they were made in, and its holds
+	// (GET /api/v2/stillwatch/recordings/{id})
+	GetRecording(ctx echo.Context, id ID) error
+	// HoldRecording Keep the files of a run from every deletion
+	// (POST /api/v2/stillwatch/recordings/{id}/hold)
+	HoldRecording(ctx echo.Context, id ID) error
+	// ReleaseRecording Take the hold off a run
+	// (POST /api/v2/stillwatch/recordings/{id}/release)
+	ReleaseRecording(ctx echo.Context, id ID) error
 	// GetTask Read how a task is going
 	// (GET /api/v2/tasks/{id})
 	GetTask(ctx echo.Context, id ID) error
@@ -2990,9 +3489,9 @@ type ServerInterface interface {
 	// QueryCallParticipants List who is in the call now
 	// (POST /api/v2/video/call/{type}/{id}/participants)
 	QueryCallParticipants(ctx echo.Context, pType CallType, id CallID, params QueryCallParticipantsParams) error
-	// ListRecordings List a call's recordings
+	// ListRecordings List the files of a call's recordings, newest first
 	// (GET /api/v2/video/call/{type}/{id}/recordings)
-	ListRecordings(ctx echo.Context, pType CallType, id CallID) error
+	ListRecordings(ctx echo.Context, pType CallType, id CallID, params ListRecordingsParams) error
 	// StartRecording Start a full recording
 	// (POST /api/v2/video/call/{type}/{id}/recordings/{recording_type}/start)
 	StartRecording(ctx echo.Context, pType CallType, id CallID, recordingType RecordingType) error
@@ -3017,7 +3516,7 @@ type ServerInterface interface {
 	// UpdateUserPermissions Grant permissions to a user in this call, or revoke them
 	// (POST /api/v2/video/call/{type}/{id}/user_permissions)
 	UpdateUserPermissions(ctx echo.Context, pType CallType, id CallID) error
-	// DeleteRecording Delete a recording
+	// DeleteRecording Delete a file of a recording
 	// (DELETE /api/v2/video/call/{type}/{id}/{session}/recordings/{filename})
 	DeleteRecording(ctx echo.Context, pType CallType, id CallID, session string, filename string) error
 	// QueryCalls List calls
@@ -4063,6 +4562,146 @@ func (w *ServerInterfaceWrapper) ListParticipants(ctx echo.Context) error {
 	return err
 }
 
+// QueryRecordings converts echo context to params.
+func (w *ServerInterfaceWrapper) QueryRecordings(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params QueryRecordingsParams
+	// ------------- Optional query parameter "cid" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cid", ctx.QueryParams(), &params.Cid, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cid: %s", err))
+	}
+
+	// ------------- Optional query parameter "session_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "session_id", ctx.QueryParams(), &params.SessionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter session_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "recording_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "recording_type", ctx.QueryParams(), &params.RecordingType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter recording_type: %s", err))
+	}
+
+	// ------------- Optional query parameter "lane" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "lane", ctx.QueryParams(), &params.Lane, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter lane: %s", err))
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "next" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "next", ctx.QueryParams(), &params.Next, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter next: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.QueryRecordings(ctx, params)
+	return err
+}
+
+// SpliceRecordings converts echo context to params.
+func (w *ServerInterfaceWrapper) SpliceRecordings(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SpliceRecordings(ctx)
+	return err
+}
+
+// TrimRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) TrimRecording(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TrimRecording(ctx)
+	return err
+}
+
+// GetRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRecording(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRecording(ctx, id)
+	return err
+}
+
+// HoldRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) HoldRecording(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HoldRecording(ctx, id)
+	return err
+}
+
+// ReleaseRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleaseRecording(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleaseRecording(ctx, id)
+	return err
+}
+
 // GetTask converts echo context to params.
 func (w *ServerInterfaceWrapper) GetTask(ctx echo.Context) error {
 	var err error
@@ -4466,8 +5105,52 @@ func (w *ServerInterfaceWrapper) ListRecordings(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRecordingsParams
+	// ------------- Optional query parameter "session_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "session_id", ctx.QueryParams(), &params.SessionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter session_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "recording_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "recording_type", ctx.QueryParams(), &params.RecordingType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter recording_type: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "next" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "next", ctx.QueryParams(), &params.Next, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter next: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListRecordings(ctx, pType, id)
+	err = w.Handler.ListRecordings(ctx, pType, id, params)
 	return err
 }
 
@@ -5093,6 +5776,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v2/stillwatch/hooks/:id/replay", wrapper.ReplayHook, options.OperationMiddlewares["replayHook"]...)
 	router.GET(options.BaseURL+"/api/v2/stillwatch/hooks/:id/deliveries", wrapper.ListDeliveries, options.OperationMiddlewares["listDeliveries"]...)
 	router.GET(options.BaseURL+"/api/v2/stillwatch/deliveries/:id", wrapper.GetDelivery, options.OperationMiddlewares["getDelivery"]...)
+	router.GET(options.BaseURL+"/api/v2/stillwatch/recordings", wrapper.QueryRecordings, options.OperationMiddlewares["queryRecordings"]...)
+	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/splice", wrapper.SpliceRecordings, options.OperationMiddlewares["spliceRecordings"]...)
+	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/trim", wrapper.TrimRecording, options.OperationMiddlewares["trimRecording"]...)
+	router.GET(options.BaseURL+"/api/v2/stillwatch/recordings/:id", wrapper.GetRecording, options.OperationMiddlewares["getRecording"]...)
+	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/:id/hold", wrapper.HoldRecording, options.OperationMiddlewares["holdRecording"]...)
+	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/:id/release", wrapper.ReleaseRecording, options.OperationMiddlewares["releaseRecording"]...)
 
 }
 
@@ -7292,6 +7981,242 @@ func (response ListParticipantsdefaultJSONResponse) VisitListParticipantsRespons
 	return err
 }
 
+type QueryRecordingsRequestObject struct {
+	Params QueryRecordingsParams
+}
+
+type QueryRecordingsResponseObject interface {
+	VisitQueryRecordingsResponse(w http.ResponseWriter) error
+}
+
+type QueryRecordings200JSONResponse QueryRecordingsResponse
+
+func (response QueryRecordings200JSONResponse) VisitQueryRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type QueryRecordingsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response QueryRecordingsdefaultJSONResponse) VisitQueryRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SpliceRecordingsRequestObject struct {
+	Body *SpliceRecordingsJSONRequestBody
+}
+
+type SpliceRecordingsResponseObject interface {
+	VisitSpliceRecordingsResponse(w http.ResponseWriter) error
+}
+
+type SpliceRecordings201JSONResponse RecordingOrderResponse
+
+func (response SpliceRecordings201JSONResponse) VisitSpliceRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SpliceRecordingsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SpliceRecordingsdefaultJSONResponse) VisitSpliceRecordingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TrimRecordingRequestObject struct {
+	Body *TrimRecordingJSONRequestBody
+}
+
+type TrimRecordingResponseObject interface {
+	VisitTrimRecordingResponse(w http.ResponseWriter) error
+}
+
+type TrimRecording201JSONResponse RecordingOrderResponse
+
+func (response TrimRecording201JSONResponse) VisitTrimRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TrimRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TrimRecordingdefaultJSONResponse) VisitTrimRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecordingRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetRecordingResponseObject interface {
+	VisitGetRecordingResponse(w http.ResponseWriter) error
+}
+
+type GetRecording200JSONResponse GetRecordingResponse
+
+func (response GetRecording200JSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetRecordingdefaultJSONResponse) VisitGetRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldRecordingRequestObject struct {
+	ID   ID `json:"id"`
+	Body *HoldRecordingJSONRequestBody
+}
+
+type HoldRecordingResponseObject interface {
+	VisitHoldRecordingResponse(w http.ResponseWriter) error
+}
+
+type HoldRecording200JSONResponse OKResponse
+
+func (response HoldRecording200JSONResponse) VisitHoldRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type HoldRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response HoldRecordingdefaultJSONResponse) VisitHoldRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseRecordingRequestObject struct {
+	ID   ID `json:"id"`
+	Body *ReleaseRecordingJSONRequestBody
+}
+
+type ReleaseRecordingResponseObject interface {
+	VisitReleaseRecordingResponse(w http.ResponseWriter) error
+}
+
+type ReleaseRecording200JSONResponse ReleaseResponse
+
+func (response ReleaseRecording200JSONResponse) VisitReleaseRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReleaseRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ReleaseRecordingdefaultJSONResponse) VisitReleaseRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTaskRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -7955,8 +8880,9 @@ func (response QueryCallParticipantsdefaultJSONResponse) VisitQueryCallParticipa
 }
 
 type ListRecordingsRequestObject struct {
-	Type CallType `json:"type"`
-	ID   CallID   `json:"id"`
+	Type   CallType `json:"type"`
+	ID     CallID   `json:"id"`
+	Params ListRecordingsParams
 }
 
 type ListRecordingsResponseObject interface {
@@ -9011,6 +9937,24 @@ type StrictServerInterface interface {
 	// ListParticipants List who is in a call now, for moderators and those who are in it
 	// (GET /api/v2/stillwatch/participants)
 	ListParticipants(ctx context.Context, request ListParticipantsRequestObject) (ListParticipantsResponseObject, error)
+	// QueryRecordings List runs of recordings of all calls, newest first
+	// (GET /api/v2/stillwatch/recordings)
+	QueryRecordings(ctx context.Context, request QueryRecordingsRequestObject) (QueryRecordingsResponseObject, error)
+	// SpliceRecordings Join files of one call, in their order, into a new one
+	// (POST /api/v2/stillwatch/recordings/splice)
+	SpliceRecordings(ctx context.Context, request SpliceRecordingsRequestObject) (SpliceRecordingsResponseObject, error)
+	// TrimRecording Make a clip of a file
+	// (POST /api/v2/stillwatch/recordings/trim)
+	TrimRecording(ctx context.Context, request TrimRecordingRequestObject) (TrimRecordingResponseObject, error)
+	// GetRecording Read a run with its files, the steps they were made in, and its holds
+	// (GET /api/v2/stillwatch/recordings/{id})
+	GetRecording(ctx context.Context, request GetRecordingRequestObject) (GetRecordingResponseObject, error)
+	// HoldRecording Keep the files of a run from every deletion
+	// (POST /api/v2/stillwatch/recordings/{id}/hold)
+	HoldRecording(ctx context.Context, request HoldRecordingRequestObject) (HoldRecordingResponseObject, error)
+	// ReleaseRecording Take the hold off a run
+	// (POST /api/v2/stillwatch/recordings/{id}/release)
+	ReleaseRecording(ctx context.Context, request ReleaseRecordingRequestObject) (ReleaseRecordingResponseObject, error)
 	// GetTask Read how a task is going
 	// (GET /api/v2/tasks/{id})
 	GetTask(ctx context.Context, request GetTaskRequestObject) (GetTaskResponseObject, error)
@@ -9059,7 +10003,7 @@ type StrictServerInterface interface {
 	// QueryCallParticipants List who is in the call now
 	// (POST /api/v2/video/call/{type}/{id}/participants)
 	QueryCallParticipants(ctx context.Context, request QueryCallParticipantsRequestObject) (QueryCallParticipantsResponseObject, error)
-	// ListRecordings List a call's recordings
+	// ListRecordings List the files of a call's recordings, newest first
 	// (GET /api/v2/video/call/{type}/{id}/recordings)
 	ListRecordings(ctx context.Context, request ListRecordingsRequestObject) (ListRecordingsResponseObject, error)
 	// StartRecording Start a full recording
@@ -9086,7 +10030,7 @@ type StrictServerInterface interface {
 	// UpdateUserPermissions Grant permissions to a user in this call, or revoke them
 	// (POST /api/v2/video/call/{type}/{id}/user_permissions)
 	UpdateUserPermissions(ctx context.Context, request UpdateUserPermissionsRequestObject) (UpdateUserPermissionsResponseObject, error)
-	// DeleteRecording Delete a recording
+	// DeleteRecording Delete a file of a recording
 	// (DELETE /api/v2/video/call/{type}/{id}/{session}/recordings/{filename})
 	DeleteRecording(ctx context.Context, request DeleteRecordingRequestObject) (DeleteRecordingResponseObject, error)
 	// QueryCalls List calls
@@ -11323,6 +12267,256 @@ func (sh *strictHandler) ListParticipants(ctx echo.Context, params ListParticipa
 	return nil
 }
 
+// QueryRecordings operation middleware
+func (sh *strictHandler) QueryRecordings(ctx echo.Context, params QueryRecordingsParams) error {
+	var request QueryRecordingsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.QueryRecordings(ctx.Request().Context(), request.(QueryRecordingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "QueryRecordings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(QueryRecordingsResponseObject); ok {
+		return validResponse.VisitQueryRecordingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SpliceRecordings operation middleware
+func (sh *strictHandler) SpliceRecordings(ctx echo.Context) error {
+	var request SpliceRecordingsRequestObject
+
+	var body SpliceRecordingsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SpliceRecordings(ctx.Request().Context(), request.(SpliceRecordingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SpliceRecordings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SpliceRecordingsResponseObject); ok {
+		return validResponse.VisitSpliceRecordingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TrimRecording operation middleware
+func (sh *strictHandler) TrimRecording(ctx echo.Context) error {
+	var request TrimRecordingRequestObject
+
+	var body TrimRecordingJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.TrimRecording(ctx.Request().Context(), request.(TrimRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TrimRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TrimRecordingResponseObject); ok {
+		return validResponse.VisitTrimRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecording operation middleware
+func (sh *strictHandler) GetRecording(ctx echo.Context, id ID) error {
+	var request GetRecordingRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecording(ctx.Request().Context(), request.(GetRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecordingResponseObject); ok {
+		return validResponse.VisitGetRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// HoldRecording operation middleware
+func (sh *strictHandler) HoldRecording(ctx echo.Context, id ID) error {
+	var request HoldRecordingRequestObject
+
+	request.ID = id
+
+	var body HoldRecordingJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.HoldRecording(ctx.Request().Context(), request.(HoldRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HoldRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(HoldRecordingResponseObject); ok {
+		return validResponse.VisitHoldRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ReleaseRecording operation middleware
+func (sh *strictHandler) ReleaseRecording(ctx echo.Context, id ID) error {
+	var request ReleaseRecordingRequestObject
+
+	request.ID = id
+
+	var body ReleaseRecordingJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ReleaseRecording(ctx.Request().Context(), request.(ReleaseRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReleaseRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ReleaseRecordingResponseObject); ok {
+		return validResponse.VisitReleaseRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetTask operation middleware
 func (sh *strictHandler) GetTask(ctx echo.Context, id ID) error {
 	var request GetTaskRequestObject
@@ -12070,11 +13264,12 @@ func (sh *strictHandler) QueryCallParticipants(ctx echo.Context, pType CallType,
 }
 
 // ListRecordings operation middleware
-func (sh *strictHandler) ListRecordings(ctx echo.Context, pType CallType, id CallID) error {
+func (sh *strictHandler) ListRecordings(ctx echo.Context, pType CallType, id CallID, params ListRecordingsParams) error {
 	var request ListRecordingsRequestObject
 
 	request.Type = pType
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.ListRecordings(ctx.Request().Context(), request.(ListRecordingsRequestObject))

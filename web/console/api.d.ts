@@ -338,7 +338,7 @@ export interface paths {
         put?: never;
         /**
          * Start a full recording
-         * @description Full recordings are not in this version; the answer is 501 for a caller who would be allowed.
+         * @description One recording of a type at a time; starting what runs is a success that changes nothing. Before anybody is in the call the next session is recorded. 400 where the mode of the type is `disabled` or the call has ended, 403 where recording permissions keep the call from being recorded.
          */
         post: operations["startRecording"];
         delete?: never;
@@ -362,7 +362,7 @@ export interface paths {
         put?: never;
         /**
          * Stop a full recording
-         * @description There is none in this version, so that it changes nothing. 403 where the caller's profile makes it mandatory.
+         * @description Stopping what does not run is a success that changes nothing. 403 where it is mandatory, except for a server token.
          */
         post: operations["stopRecording"];
         delete?: never;
@@ -421,7 +421,10 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** List a call's recordings */
+        /**
+         * List the files of a call's recordings, newest first
+         * @description For moderators, and for those who made the call, are a member of it or were in it; others get none. Files of the evidence lane are shown to moderators alone. `since` and `until` leave what overlaps [since, until).
+         */
         get: operations["listRecordings"];
         put?: never;
         post?: never;
@@ -446,7 +449,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Delete a recording */
+        /**
+         * Delete a file of a recording
+         * @description 409 while the recording is held.
+         */
         delete: operations["deleteRecording"];
         options?: never;
         head?: never;
@@ -1472,6 +1478,117 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/stillwatch/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List runs of recordings of all calls, newest first */
+        get: operations["queryRecordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/stillwatch/recordings/splice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Join files of one call, in their order, into a new one
+         * @description Files of different parameters are encoded anew. `call.recording_ready` tells when it is done.
+         */
+        post: operations["spliceRecordings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/stillwatch/recordings/trim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a clip of a file
+         * @description `call.recording_ready` tells when it is done.
+         */
+        post: operations["trimRecording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/stillwatch/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a run with its files, the steps they were made in, and its holds */
+        get: operations["getRecording"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/stillwatch/recordings/{id}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keep the files of a run from every deletion */
+        post: operations["holdRecording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/stillwatch/recordings/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take the hold off a run
+         * @description It needs two persons: the first asks, and `released` is false; another one confirms, and it is true. 409 where the same person confirms, or nothing is held. A server token names the person by `user_id`.
+         */
+        post: operations["releaseRecording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1634,7 +1751,7 @@ export interface components {
             /** @enum {string} */
             quality: "360p" | "420p" | "480p" | "720p" | "1080p" | "1440p";
         };
-        /** @description Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). Groups and fields that are not named are kept. `frame_recording` needs its `mode`. */
+        /** @description Groups `audio`, `backstage`, `broadcasting`, `geofencing`, `recording`, `individual_recording`, `raw_recording`, `frame_recording`, `ring`, `screensharing`, `transcription`, `video`, `thumbnails`, `limits`, `session`, `ingress`, `encryption`, `moderation_evidence` (`mode`: `disabled` or `on-flag`). What the groups of recordings hold stands in docs/PROTOCOL.md. Groups and fields that are not named are kept. `frame_recording` needs its `mode`. */
         CallSettingsRequest: {
             [key: string]: unknown;
         } | null;
@@ -1791,16 +1908,184 @@ export interface components {
         StartRecordingRequest: {
             recording_external_storage?: string;
         };
+        StartFullRecordingRequest: {
+            /** @description Where the files go; absent is where the call type says. */
+            recording_external_storage?: string;
+            /** @description An HTTP address that takes the files besides; absent is that of the settings. */
+            destination?: string;
+            custom?: components["schemas"]["RecordingCustom"];
+            /** @description Who orders it, with a server token. */
+            user_id?: string;
+        };
+        /** @description Comes back with the events; at most 4 KiB as JSON. */
+        RecordingCustom: {
+            [key: string]: unknown;
+        };
         CallRecording: {
             filename: string;
+            /** @description Opens the file for a day, or until it is deleted if that comes first. */
             url: string;
             start_time: components["schemas"]["Time"];
             end_time: components["schemas"]["Time"];
             session_id: string;
-            recording_type: string;
+            /** @enum {string} */
+            recording_type: "composite" | "individual" | "raw";
+            /** @description Names the file for good. */
+            index_id: string;
+            /** @description What a player takes. */
+            playback_url: string;
+            /** @description mp4, webm, hls and others. */
+            format: string;
+            /** @description movie, audio, video, raw, metadata, manifest, thumbnail or sheet. */
+            kind: string;
+            /** @description Of the external storage; empty is our own. */
+            bucket: string;
+            /** @description Bytes, all items together. */
+            size: number;
+            /** @description What a probe found. */
+            media: Record<string, never>;
+            /** @description The objects the file consists of; an index first. */
+            items: components["schemas"]["RecordingItem"][];
+            /** @description Whose file it is, where it is one participant's. */
+            user_id?: string;
+            track_type?: string;
+            sha256?: string;
+            /** @description To the settings' OpenPGP key. */
+            encrypted: boolean;
+            /** @description It cannot be deleted. */
+            hold: boolean;
+            /**
+             * Format: date-time
+             * @description Absent is never.
+             */
+            expires_at?: string;
+            /** @description The run, as in `egress_id` of events. */
+            recording_id: string;
+        };
+        RecordingItem: {
+            key: string;
+            size: number;
+            checksum: {
+                /** @description MD5. */
+                etag: string;
+                sha256: string;
+            };
         };
         ListRecordingsResponse: {
             recordings: components["schemas"]["CallRecording"][];
+            next: string;
+            duration: components["schemas"]["Duration"];
+        };
+        RecordingRun: {
+            id: string;
+            call_cid: string;
+            session_id: string;
+            /** @enum {string} */
+            recording_type: "composite" | "individual" | "raw";
+            /** @enum {string} */
+            lane: "business" | "evidence";
+            /** @enum {string} */
+            state: "recording" | "processing" | "ready" | "failed" | "discarded";
+            storage: string;
+            custom: components["schemas"]["RecordingCustom"];
+            requested_by: string;
+            mandatory: boolean;
+            flagged: boolean;
+            hold: boolean;
+            error: {
+                code: number;
+                message: string;
+            } | null;
+            started_at: components["schemas"]["Time"];
+            /** Format: date-time */
+            stopped_at?: string;
+            /** Format: date-time */
+            finished_at?: string;
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+            node: string;
+            /** @description How it is recorded and what is made of it, frozen when it began. Durations are in nanoseconds. */
+            plan: {
+                [key: string]: unknown;
+            };
+        };
+        QueryRecordingsResponse: {
+            recordings: components["schemas"]["RecordingRun"][];
+            next: string;
+            duration: components["schemas"]["Duration"];
+        };
+        RecordingJob: {
+            id: string;
+            kind: string;
+            n: number;
+            /** @enum {string} */
+            state: "waiting" | "running" | "done" | "failed";
+            worker: string;
+            attempts: number;
+            error: string;
+            created_at: components["schemas"]["Time"];
+            updated_at: components["schemas"]["Time"];
+        };
+        RecordingHold: {
+            id: string;
+            reason: string;
+            placed_by: string;
+            placed_at: components["schemas"]["Time"];
+            release_asked_by?: string;
+            /** Format: date-time */
+            release_asked_at?: string;
+            released_by?: string;
+            /** Format: date-time */
+            released_at?: string;
+        };
+        GetRecordingResponse: {
+            recording: components["schemas"]["RecordingRun"];
+            /** @description At most 1000, the first made first. */
+            files: components["schemas"]["CallRecording"][];
+            /** @description At most 1000. */
+            jobs: components["schemas"]["RecordingJob"][];
+            holds: components["schemas"]["RecordingHold"][];
+            duration: components["schemas"]["Duration"];
+        };
+        SpliceRequest: {
+            cid: components["schemas"]["CID"];
+            /** @description Their `index_id`. */
+            files: string[];
+            /** @description Without its ending; absent makes one. */
+            filename?: string;
+            recording_external_storage?: string;
+            custom?: components["schemas"]["RecordingCustom"];
+            user_id?: string;
+        };
+        TrimRequest: {
+            /** @description Its `index_id`. */
+            file: string;
+            /** Format: double */
+            from_seconds: number;
+            /**
+             * Format: double
+             * @description Above from_seconds; what lies past the end counts as the end.
+             */
+            to_seconds: number;
+            /** @description Without its ending; absent makes one. */
+            filename?: string;
+            recording_external_storage?: string;
+            custom?: components["schemas"]["RecordingCustom"];
+            user_id?: string;
+        };
+        RecordingOrderResponse: {
+            recording_id: string;
+            duration: components["schemas"]["Duration"];
+        };
+        HoldRequest: {
+            reason: string;
+            user_id?: string;
+        };
+        ReleaseRequest: {
+            user_id?: string;
+        };
+        ReleaseResponse: {
+            released: boolean;
             duration: components["schemas"]["Duration"];
         };
         RecordingPermission: {
@@ -2908,6 +3193,8 @@ export interface components {
         Next: string;
         CID: components["schemas"]["CID"];
         OfUser: components["schemas"]["UserID"];
+        Since: string;
+        Until: string;
         /** @description A JSON object as text. */
         Payload: string;
     };
@@ -3551,7 +3838,15 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["StartRecordingRequest"];
+                /**
+                 * @example {
+                 *       "recording_external_storage": "my-s3",
+                 *       "custom": {
+                 *         "case": "42"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["StartFullRecordingRequest"];
             };
         };
         responses: {
@@ -3604,7 +3899,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["StartRecordingRequest"];
+                "application/json": components["schemas"]["StartFullRecordingRequest"];
             };
         };
         responses: {
@@ -3646,7 +3941,16 @@ export interface operations {
     };
     listRecordings: {
         parameters: {
-            query?: never;
+            query?: {
+                session_id?: string;
+                recording_type?: "composite" | "individual" | "raw";
+                since?: components["parameters"]["Since"];
+                until?: components["parameters"]["Until"];
+                /** @description At most 100; more counts as 100. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The cursor of the page before. */
+                next?: components["parameters"]["Next"];
+            };
             header?: never;
             path: {
                 type: components["parameters"]["CallType"];
@@ -5942,6 +6246,187 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeliveryResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    queryRecordings: {
+        parameters: {
+            query?: {
+                cid?: components["parameters"]["CID"];
+                session_id?: string;
+                recording_type?: "composite" | "individual" | "raw";
+                lane?: "business" | "evidence";
+                state?: "recording" | "processing" | "ready" | "failed" | "discarded";
+                since?: components["parameters"]["Since"];
+                until?: components["parameters"]["Until"];
+                /** @description At most 100; more counts as 100. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The cursor of the page before. */
+                next?: components["parameters"]["Next"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryRecordingsResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    spliceRecordings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "cid": "default:abc",
+                 *       "files": [
+                 *         "3d1c0f52-7a43-4c1b-9e0d-2f8b7a6c5d41",
+                 *         "5e2d1a63-8b54-4d2c-8f1e-3a9c8b7d6e52"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["SpliceRequest"];
+            };
+        };
+        responses: {
+            /** @description Ordered */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingOrderResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    trimRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "file": "3d1c0f52-7a43-4c1b-9e0d-2f8b7a6c5d41",
+                 *       "from_seconds": 10,
+                 *       "to_seconds": 25.5
+                 *     }
+                 */
+                "application/json": components["schemas"]["TrimRequest"];
+            };
+        };
+        responses: {
+            /** @description Ordered */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingOrderResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GetRecordingResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    holdRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "case 42"
+                 *     }
+                 */
+                "application/json": components["schemas"]["HoldRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OKResponse"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    releaseRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReleaseRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseResponse"];
                 };
             };
             default: components["responses"]["Error"];
