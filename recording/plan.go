@@ -30,6 +30,8 @@ type Plan struct {
 	// AudioOnly and VideoOnly leave the other out.
 	AudioOnly bool `json:"audio_only,omitempty"`
 	VideoOnly bool `json:"video_only,omitempty"`
+	// RawAudioOnly leaves pictures out of raw recordings.
+	RawAudioOnly bool `json:"raw_audio_only,omitempty"`
 
 	// Layout is grid, speaker, screenshare, single, or one that was added.
 	Layout string `json:"layout"`
