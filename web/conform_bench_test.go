@@ -114,6 +114,13 @@ func (c *conformance) populate(receiver string) {
 		&db.ParticipantRow{UserSessionID: "p1", SessionID: "s", CID: "default:abc", UserID: "bob", Role: "user", JoinedAt: db.At(at)},
 		&db.DeliveryRow{ID: "delivery-1", HookID: "h", EventID: "event-1", EventType: "user.banned", Key: "default:abc/bob", Body: `{"type":"user.banned"}`, State: db.DeliveryDead, Attempts: 1, CreatedAt: db.At(at)},
 	)
+	c.insert(
+		&db.RecordingRow{ID: "run", CID: "default:abc", SessionID: "s1", Type: "composite", Lane: db.LaneBusiness, State: db.RecordingReady, StartedAt: db.At(at), StoppedAt: db.At(at), CreatedAt: db.At(at), UpdatedAt: db.At(at)},
+		&db.RecordingHoldRow{ID: "held", RecordingID: "run", Reason: "case 42", PlacedBy: "ada", PlacedAt: db.At(at), ReleaseAskedBy: "ada", ReleaseAskedAt: db.At(at)},
+	)
+	for i := range 4 {
+		c.insert(c.file(i))
+	}
 	users := []any{"alice", "bob", "carol", "mo", "ada"}
 	c.known = map[string][]any{
 		"type": {"default", "livestream"}, "id": {"abc", "two", "new", item}, "name": {"default", "livestream", "backup", "new"},
@@ -122,23 +129,29 @@ func (c *conformance) populate(receiver string) {
 		"entity_type": {"call", "user"}, "entity_id": {"default:abc", "bob"}, "item_id": {item}, "role": {"user", "host", "moderator"},
 		"appeal_id": {appeal}, "recording_type": {"composite", "individual", "raw"}, "key": {"call", "call:default"}, "action_type": submitActions,
 		"hook_type": {"webhook", "sqs"}, "webhook_url": {receiver, "http://10.0.0.1/x"}, "limit": {1, 2, 100}, "storage_type": {"s3"},
+		"recording_external_storage": {"my-s3"}, "destination": {"https://take.example/in"}, "session": {"s1"}, "session_id": {"s1"},
+		"filename": {"m0.mp4", "m1.mp4"}, "file": {"file0", "file1", "file2"}, "files": {[]any{"file0", "file1"}},
+		"from_seconds": {0.0, 1.5}, "to_seconds": {2.5, 1e5}, "since": {"2026-01-05T10:00:00Z", "2026-13-45T10:00:00Z"},
 		"payload":           {`{}`, `{"filter_conditions":{"id":"alice"},"limit":2}`, `[]`, `{"limit":"x"}`, `{`, `{"filter_conditions":{"banned":true},"sort":[{"field":"id","direction":1}],"offset":1}`},
 		"grant_permission":  {"start-frame-record-call", "StopFrameRecording"},
 		"revoke_permission": {"start-frame-record-call", "no-such"},
 
-		moderationPrefix + "/moderation_rule/{id}": {rule},
-		moderationPrefix + "/queues/{id}":          {queue},
-		moderationPrefix + "/queues/{id}/delete":   {queue},
-		moderationPrefix + "/review_queue/{id}":    {item},
-		moderationPrefix + "/appeal/{id}":          {appeal},
-		"/api/v2/external_storage/{name}":          {"my-s3"},
-		"/api/v2/external_storage/{name}/check":    {"my-s3"},
-		"/api/v2/tasks/{id}":                       {task},
-		"/api/v2/stillwatch/hooks/{id}/test":       {"h"},
-		"/api/v2/stillwatch/hooks/{id}/secret":     {"h"},
-		"/api/v2/stillwatch/hooks/{id}/replay":     {"h"},
-		"/api/v2/stillwatch/hooks/{id}/deliveries": {"h"},
-		"/api/v2/stillwatch/deliveries/{id}":       {"delivery-1"},
+		moderationPrefix + "/moderation_rule/{id}":   {rule},
+		moderationPrefix + "/queues/{id}":            {queue},
+		moderationPrefix + "/queues/{id}/delete":     {queue},
+		moderationPrefix + "/review_queue/{id}":      {item},
+		moderationPrefix + "/appeal/{id}":            {appeal},
+		"/api/v2/external_storage/{name}":            {"my-s3"},
+		"/api/v2/external_storage/{name}/check":      {"my-s3"},
+		"/api/v2/tasks/{id}":                         {task},
+		"/api/v2/stillwatch/recordings/{id}":         {"run"},
+		"/api/v2/stillwatch/recordings/{id}/hold":    {"run"},
+		"/api/v2/stillwatch/recordings/{id}/release": {"run"},
+		"/api/v2/stillwatch/hooks/{id}/test":         {"h"},
+		"/api/v2/stillwatch/hooks/{id}/secret":       {"h"},
+		"/api/v2/stillwatch/hooks/{id}/replay":       {"h"},
+		"/api/v2/stillwatch/hooks/{id}/deliveries":   {"h"},
+		"/api/v2/stillwatch/deliveries/{id}":         {"delivery-1"},
 	}
 	c.tokens = []string{
 		c.auth.ServerToken(), c.user("ada", auth.RoleAdmin), c.user("mo", auth.RoleModerator),

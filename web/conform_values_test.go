@@ -216,7 +216,11 @@ func (m *maker) settings() map[string]any {
 				"quality": pick(m, []any{"720p", "999p", "360p", nil}),
 			}
 		case 1:
-			out["recording"] = map[string]any{"mode": "available", "layout": map[string]any{"name": "grid", "options": map[string]any{"a": 1}}}
+			out["recording"] = map[string]any{
+				"mode": pick(m, []any{"available", "on-flag", "auto-on", "never"}), "layout": map[string]any{"name": pick(m, []any{"grid", "spotlight", "mosaic"}), "options": map[string]any{"a": 1}},
+				"mix_limit": pick(m, []any{1, 9, 25, 26, "9"}), "formats": pick(m, []any{[]any{"mp4", "hls"}, []any{}, nil}),
+				"slice_minutes": pick(m, []any{0, 120, 121, 721}), "background": pick(m, []any{"#101418", "red"}), "filename": pick(m, []any{"{{uuid}}", "../x"}),
+			}
 		case 2:
 			out["limits"] = map[string]any{"max_participants": pick(m, numbers), "max_duration_seconds": 5}
 		default:

@@ -122,7 +122,7 @@ func (c *conformance) try(x exchange) (status int, wrong string) {
 
 func (c *conformance) judge(x exchange, r *http.Request, w *httptest.ResponseRecorder, took time.Duration) string {
 	switch {
-	case w.Code >= 500 && w.Code != http.StatusNotImplemented:
+	case w.Code >= 500:
 		return fmt.Sprintf("status %d: %s", w.Code, c.log.text)
 	case took > slowest:
 		return fmt.Sprintf("took %v", took)
