@@ -8,6 +8,7 @@
 package raw
 
 import (
+	"errors"
 	"time"
 
 	"stillwatch/internal/event"
@@ -99,3 +100,22 @@ type Packet struct {
 	RTCP bool
 	Data []byte
 }
+
+// Errors of this package. What is returned wraps them with the file and piece
+// concerned.
+var (
+	// ErrKey tells that the folder was sealed with another key.
+	ErrKey = errors.New("not the key of this recording")
+	// ErrTampered tells that something was changed after it was written. A
+	// tail that a crash cut off is no tampering.
+	ErrTampered = errors.New("not as it was written")
+	// ErrEmpty tells that a folder holds no session: its writer was killed
+	// before it had begun, or there never was one.
+	ErrEmpty = errors.New("no session was written here")
+	// ErrFull tells that Options.MaxBytes is used up.
+	ErrFull = errors.New("the folder has reached its bound")
+	// ErrSlow tells that packets come faster than the disk takes them.
+	ErrSlow = errors.New("the disk is too slow")
+	// ErrClosed tells that the writer or the stream was closed.
+	ErrClosed = errors.New("closed")
+)
