@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"stillwatch/internal/blob"
 	"stillwatch/internal/netguard"
@@ -45,8 +46,11 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func ours(err error) error {
 	reason := "a file of the recording cannot be read"
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		reason = "a file of the recording is gone"
+	case errors.Is(err, syscall.ENOSPC):
+		reason = "this machine's disk is full"
 	}
 	return &Error{Ours, reason, err}
 }
