@@ -73,6 +73,9 @@ type Person struct {
 	Camera, Screen []Spell
 	// Speech says when they spoke; see Speakers.
 	Speech []Speech
+	// Hidden people get no tile and never the floor: the sound of a mixer, or
+	// somebody who only watches.
+	Hidden bool
 }
 
 // Scene is what happened in a call.

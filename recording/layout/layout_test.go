@@ -105,15 +105,22 @@ func TestTimelineOmits(t *testing.T) {
 	a, b := always("ann", 0, 10*sec), always("bob", 0, 10*sec)
 	b.Screen = []Spell{{"screen-bob", 2 * sec, 5 * sec}}
 	b.Speech = []Speech{{0, 10 * sec, 10}}
-	s := Scene{Width: 640, Height: 480, Length: 10 * sec, People: []Person{a, b}}
+	hidden := b
+	hidden.Hidden = true
 	for _, l := range []Layout{grid{}, speaker{}, screenshare{}, Single{}, Single{UserID: "bob"}} {
-		got := Timeline(s, l, Options{Omit: []string{"bob"}})
-		if len(got) != 1 {
-			t.Fatalf("%s: %s", l.Name(), dump(s, got))
-		}
-		for _, tile := range got[0].Tiles {
-			if tile.Person == 1 {
-				t.Errorf("%s shows bob", l.Name())
+		for _, c := range []struct {
+			bob  Person
+			omit []string
+		}{{b, []string{"bob"}}, {hidden, nil}} {
+			s := Scene{Width: 640, Height: 480, Length: 10 * sec, People: []Person{a, c.bob}}
+			got := Timeline(s, l, Options{Omit: c.omit, CardWhenOff: true})
+			if len(got) != 1 {
+				t.Fatalf("%s: %s", l.Name(), dump(s, got))
+			}
+			for _, tile := range got[0].Tiles {
+				if tile.Person == 1 {
+					t.Errorf("%s shows bob", l.Name())
+				}
 			}
 		}
 	}

@@ -94,7 +94,7 @@ func newStage(scene Scene, o Options) *stage {
 	s := &stage{scene: scene, o: o}
 	var cast []Person // in the order of s.people, so that ties break alike
 	for i, p := range scene.People {
-		if !slices.Contains(o.Omit, p.UserID) {
+		if !p.Hidden && !slices.Contains(o.Omit, p.UserID) {
 			s.people = append(s.people, i)
 		}
 	}
