@@ -65,9 +65,8 @@ func HLSChunk(ctx context.Context, m *Movie, n int, chunk, dir string) ([]Segmen
 	c := m.Chunks[n]
 	args := []string{"-i", chunk, "-map", fmt.Sprintf("0:v:%d", stream), "-c", "copy"}
 	args = append(args, m.lastArgs()...)
-	args = append(args, "-output_ts_offset", fmt.Sprintf("%.6f", (c.From+origin).Seconds()), "-video_track_timescale", "90000",
-		"-movflags", "+frag_keyframe+empty_moov+default_base_moof+frag_discont", "-f", "mp4")
-	return segments(ctx, chunk, dir, args, "video", fmt.Sprintf("v%05d", n), c.To-c.From)
+	args = append(args, "-video_track_timescale", "90000", "-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-f", "mp4")
+	return cut{kind: "video", prefix: fmt.Sprintf("v%05d", n), from: c.From, length: c.To - c.From}.make(ctx, chunk, dir, args)
 }
 
 // HLSAudio writes the segments of the mixed sound.
@@ -77,14 +76,23 @@ func HLSAudio(ctx context.Context, m *Movie, audio, dir string) ([]Segment, erro
 		return nil, fmt.Errorf("make segments: %w", err)
 	}
 	args := append([]string{"-i", audio, "-map", "0:a:0"}, soundArgs(audio, HLS)...)
-	args = append(args, "-output_ts_offset", fmt.Sprintf("%.6f", origin.Seconds()), "-frag_duration", "5000000",
-		"-movflags", "+empty_moov+default_base_moof+frag_discont", "-f", "mp4")
-	return segments(ctx, audio, dir, args, "audio", "a", m.Length())
+	args = append(args, "-frag_duration", "5000000", "-movflags", "+empty_moov+default_base_moof", "-f", "mp4")
+	return cut{kind: "audio", prefix: "a", from: -priming, length: m.Length()}.make(ctx, audio, dir, args)
 }
 
-// segments runs ffmpeg to a fragmented MP4 and cuts it: kind-init.mp4 and a
-// file for each fragment.
-func segments(ctx context.Context, input, dir string, args []string, kind, prefix string, length time.Duration) (_ []Segment, err error) {
+// priming is the silence at the beginning of encoded AAC: 1024 samples at 48
+// kHz, before the time 0 of what was encoded.
+const priming = 1024 * time.Second / 48_000
+
+// cut is a stretch of the movie to be cut in segments.
+type cut struct {
+	kind, prefix string
+	from, length time.Duration
+}
+
+// make runs ffmpeg to a fragmented MP4 and cuts it: kind-init.mp4 and a file
+// for each fragment.
+func (c cut) make(ctx context.Context, input, dir string, args []string) (_ []Segment, err error) {
 	work, err := os.MkdirTemp(dir, ".work-")
 	if err != nil {
 		return nil, fmt.Errorf("make segments: %w", err)
@@ -97,7 +105,10 @@ func segments(ctx context.Context, input, dir string, args []string, kind, prefi
 	if err != nil {
 		return nil, fmt.Errorf("make segments: %w", err)
 	}
-	init, parts, err := fragments(data)
+	f, err := fragments(data)
+	if err == nil {
+		err = f.move(c.from + origin)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make segments: %w", err)
 	}
@@ -108,21 +119,17 @@ func segments(ctx context.Context, input, dir string, args []string, kind, prefi
 		}
 		return os.Rename(tmp, filepath.Join(dir, name))
 	}
-	if err := put(kind+"-init.mp4", init); err != nil {
+	if err := put(c.kind+"-init.mp4", f.init); err != nil {
 		return nil, err
 	}
 	// A last one that is hardly anything belongs to the one before.
-	if n := len(parts) - 1; n > 0 && parts[0].at+length-parts[n].at < time.Second/2 {
-		parts[n-1].data = append(parts[n-1].data, parts[n].data...)
-		parts = parts[:n]
+	if n := len(f.parts) - 1; n > 0 && f.length(n, c.length) < time.Second/2 {
+		f.parts[n-1].data = append(f.parts[n-1].data, f.parts[n].data...)
+		f.parts = f.parts[:n]
 	}
-	out := make([]Segment, 0, len(parts))
-	for i, p := range parts {
-		end := parts[0].at + length
-		if i+1 < len(parts) {
-			end = parts[i+1].at
-		}
-		s := Segment{Name: fmt.Sprintf("%s-%04d.m4s", prefix, i), Duration: max(end-p.at, 0), Size: int64(len(p.data))}
+	out := make([]Segment, 0, len(f.parts))
+	for i, p := range f.parts {
+		s := Segment{Name: fmt.Sprintf("%s-%04d.m4s", c.prefix, i), Duration: f.length(i, c.length), Size: int64(len(p.data))}
 		if err := put(s.Name, p.data); err != nil {
 			return nil, err
 		}
