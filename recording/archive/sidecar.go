@@ -1,0 +1,103 @@
+package archive
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Time is written in ISO 8601, UTC, with milliseconds
+// ("2020-05-25T07:42:28.633Z").
+type Time time.Time
+
+const sidecarTime = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Time(t).UTC().Format(sidecarTime))
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	parsed, err := time.Parse(sidecarTime, text)
+	*t = Time(parsed)
+	return err
+}
+
+// Megabytes writes a size in bytes as a text in units of 10^6 bytes with
+// twelve decimals ("0.123412000000MB").
+func Megabytes(size int64) string {
+	return fmt.Sprintf("%d.%06d000000MB", size/1e6, size%1e6)
+}
+
+// Sidecar is the JSON beside a recording that was split into files. Each
+// window lies within the recording's.
+type Sidecar struct {
+	UUID              string         `json:"uuid"`
+	StartTime         Time           `json:"startTime"`
+	StopTime          Time           `json:"stopTime"`
+	ShouldRecordAudio bool           `json:"shouldRecordAudio"`
+	ShouldRecordVideo bool           `json:"shouldRecordVideo"`
+	Videos            []SidecarVideo `json:"videos"`
+	// Audio is all sound, mixed; nil where there is none.
+	Audio *SidecarFile `json:"audio,omitempty"`
+}
+
+// SidecarFile is one file of it.
+type SidecarFile struct {
+	StartTime Time   `json:"startTime"`
+	StopTime  Time   `json:"stopTime"`
+	Filename  string `json:"filename"`
+	// Size is as Megabytes writes SizeBytes.
+	Size      string `json:"size"`
+	SizeBytes int64  `json:"sizeBytes"`
+}
+
+// SidecarVideo is the file of one participant.
+type SidecarVideo struct {
+	SidecarFile
+	UserID string `json:"userID"`
+}
+
+// NewSidecar begins one, for a recording from start to stop.
+func NewSidecar(uuid string, start, stop time.Time, audio, video bool) *Sidecar {
+	if stop.Before(start) {
+		stop = start
+	}
+	return &Sidecar{
+		UUID: uuid, StartTime: Time(start), StopTime: Time(stop), ShouldRecordAudio: audio, ShouldRecordVideo: video,
+		Videos: []SidecarVideo{},
+	}
+}
+
+// AddVideo adds a participant's file. What of its window is outside of the
+// recording's is cut off: the clocks of packets and of the call differ by
+// milliseconds.
+func (s *Sidecar) AddVideo(userID, filename string, start, stop time.Time, size int64) {
+	s.Videos = append(s.Videos, SidecarVideo{s.file(filename, start, stop, size), userID})
+}
+
+// SetAudio sets the mixed sound, whose window is the recording's.
+func (s *Sidecar) SetAudio(filename string, size int64) {
+	f := s.file(filename, time.Time(s.StartTime), time.Time(s.StopTime), size)
+	s.Audio = &f
+}
+
+func (s *Sidecar) file(name string, start, stop time.Time, size int64) SidecarFile {
+	from, to := time.Time(s.StartTime), time.Time(s.StopTime)
+	within := func(t, from time.Time) time.Time {
+		if t.Before(from) {
+			return from
+		}
+		if t.After(to) {
+			return to
+		}
+		return t
+	}
+	start = within(start, from)
+	return SidecarFile{Time(start), Time(within(stop, start)), name, Megabytes(size), size}
+}
