@@ -199,7 +199,7 @@ func TestTheFirstSightIsBlurred(t *testing.T) {
 		noErr(t, err)
 		b, err := imaging.Open(soft)
 		noErr(t, err)
-		if a.Bounds() != b.Bounds() || detail(b)*10 > detail(a) {
+		if a.Bounds() != b.Bounds() || detail(b)*4 > detail(a) {
 			t.Errorf("%s has %d of detail, %s has %d", sharp, detail(a), soft, detail(b))
 		}
 	}
