@@ -96,11 +96,16 @@ func parseSPS(nal []byte) (s sps, ok bool) {
 	return s, !r.short
 }
 
-// sumAfter hashes the bits from where r stands, with what stood before.
+// sumAfter hashes the bits from where r stands to the stop bit, with what
+// stood before the id.
 func sumAfter(r bitReader, profile uint32) uint64 {
 	h := mix(mixBasis, append([]byte{byte(profile)}, r.b[1:3]...))
-	for r.pos < 8*len(r.b) {
-		h = mix(h, []byte{byte(r.u(8))})
+	end := 8 * len(r.b)
+	for end > r.pos && r.b[(end-1)>>3]>>(7-(end-1)&7)&1 == 0 {
+		end--
+	}
+	for r.pos < end {
+		h = mix(h, []byte{byte(r.u(min(8, end-r.pos)))})
 	}
 	return h
 }

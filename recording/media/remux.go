@@ -220,16 +220,15 @@ func (s *Session) remuxPart(ctx context.Context, p part, audio []Track, o RemuxO
 
 // measure looks at what was made. Copied media cannot be larger than its file.
 func (w *writing) measure() error {
-	paths, err := filepath.Glob(filepath.Join(w.dir, globEscape(w.name)+"*"))
-	if err != nil {
-		return fmt.Errorf("list parts of %s: %w", w.file, err)
-	}
 	f := &w.made
 	f.Parts = []string{f.Path}
-	for _, path := range paths {
-		if f.Format == "hls" && path != f.Path {
-			f.Parts = append(f.Parts, path)
+	if f.Format == "hls" {
+		f.Parts = append(f.Parts, filepath.Join(w.dir, w.name+"-init.mp4"))
+		segments, err := filepath.Glob(filepath.Join(globEscape(w.dir), globEscape(w.name)+"-[0-9][0-9][0-9][0-9][0-9].m4s"))
+		if err != nil {
+			return fmt.Errorf("list segments of %s: %w", w.file, err)
 		}
+		f.Parts = append(f.Parts, segments...)
 	}
 	for _, path := range f.Parts {
 		info, err := os.Stat(path)
