@@ -148,6 +148,11 @@ func (m *Movie) frame(d time.Duration) int {
 	return int(math.Round(d.Seconds() * float64(m.FPS)))
 }
 
+// after is the first frame at or after a time; a microsecond is none.
+func (m *Movie) after(d time.Duration) int {
+	return int(math.Ceil((d - time.Microsecond).Seconds() * float64(m.FPS)))
+}
+
 // Chunk is a piece of the movie with one arrangement, or of a copied movie all
 // of it.
 type Chunk struct {

@@ -64,7 +64,7 @@ func HLSChunk(ctx context.Context, m *Movie, n int, chunk, dir string) ([]Segmen
 	}
 	c := m.Chunks[n]
 	args := []string{"-i", chunk, "-map", fmt.Sprintf("0:v:%d", stream), "-c", "copy"}
-	args = append(args, m.lastArgs()...)
+	args = append(args, m.lastArgs(90_000)...)
 	args = append(args, "-video_track_timescale", "90000", "-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-f", "mp4")
 	return cut{kind: "video", prefix: fmt.Sprintf("v%05d", n), from: c.From, length: c.To - c.From}.make(ctx, chunk, dir, args)
 }

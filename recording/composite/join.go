@@ -74,12 +74,11 @@ func joinFile(ctx context.Context, m *Movie, chunks []string, audio, dir, format
 		readOnly = append(readOnly, audio)
 	}
 	args = append(args, "-map", fmt.Sprintf("0:v:%d", stream), "-c:v", "copy")
-	args = append(args, m.lastArgs()...)
 	out := "movie." + format
 	if format == MP4 {
-		args = append(args, "-movflags", "+faststart", "-f", "mp4", out)
+		args = append(append(args, m.lastArgs(90_000)...), "-video_track_timescale", "90000", "-movflags", "+faststart", "-f", "mp4", out)
 	} else {
-		args = append(args, "-f", "webm", out)
+		args = append(append(args, m.lastArgs(1000)...), "-f", "webm", out)
 	}
 	if err := ffmpeg(ctx, work, readOnly, args); err != nil {
 		return "", err
@@ -100,13 +99,14 @@ func (m *Movie) stream(format string) (int, error) {
 	return i, nil
 }
 
-// lastArgs let the last picture of a copied movie last to its end.
-func (m *Movie) lastArgs() []string {
+// lastArgs let the last picture of a copied movie last to its end, in a file
+// with so many units of time in a second.
+func (m *Movie) lastArgs(units float64) []string {
 	if len(m.Chunks) != 1 || !m.Chunks[0].Copy {
 		return nil
 	}
 	c := m.Chunks[0]
-	return []string{"-bsf:v", fmt.Sprintf("setts=duration=if(eq(N\\,%d)\\,%.6f/TB\\,DURATION)", c.Pictures-1, (c.To - c.Last).Seconds())}
+	return []string{"-bsf:v", fmt.Sprintf("setts=duration=if(eq(N\\,%d)\\,%.0f\\,DURATION)", c.Pictures-1, (c.To-c.Last).Seconds()*units)}
 }
 
 // concatList is the list of chunks for ffmpeg's concat demuxer, with their

@@ -48,7 +48,7 @@ func (p *planner) changes(from, to int, tiles []layout.Tile) []int {
 		for _, l := range p.tracks[t.TrackID].Layers {
 			for _, s := range l.Spans {
 				for _, d := range []time.Duration{s.From, s.To} {
-					f := p.m.frame(d-p.m.Start-p.m.time(1)/2) + 1
+					f := p.m.after(d - p.m.Start)
 					if f-from < p.m.FPS || to-f < p.m.FPS {
 						continue
 					}
@@ -99,7 +99,7 @@ func (p *planner) cheapest(lo, hi, wanted int, tiles []layout.Tile) (best int, w
 	for _, t := range tiles {
 		l := p.best(t, p.call(lo), p.call(hi))
 		for _, k := range l.keys(p.call(lo), p.call(hi)) {
-			f := p.m.frame(k-p.m.Start-p.m.time(1)/2) + 1
+			f := p.m.after(k - p.m.Start)
 			if f >= lo && f <= hi {
 				candidates = append(candidates, f)
 			}
