@@ -32,7 +32,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Result is what became of an import. It can be written as JSON.
+// Result is what became of an import. It can be written as JSON, in which times
+// are nanoseconds since the session's start.
 type Result struct {
 	Dir     string          `json:"dir"`
 	Session raw.SessionInfo `json:"session"`
@@ -76,8 +77,9 @@ type Track struct {
 // counts.
 //
 // Files that cannot be imported, wholly or from some byte on, are told by
-// Result.Problems; an error means that no folder was left. A folder whose
-// journal has no end is one that a killed import left: destroy it.
+// Result.Problems; with an error there is no session, and what was written of
+// it is gone. A folder whose journal has no end is one that a killed import
+// left: destroy it.
 //
 // The sound of a mixer becomes a track of a user "mixer" with RoleMixer. There
 // are no sender reports in these files, so tracks are put beside one another by

@@ -163,6 +163,35 @@ func checkSound(t *testing.T, r *raw.Reader) {
 	}
 }
 
+// The sound of the mixer may be lost (QB-105), and files that nobody has.
+func TestImportOfEventWithoutFiles(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("testdata/event.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := ParseEvent(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := encode(t, "vp8").mjr(2, header{}).save(t, t.TempDir(), "janus-61408347-bob-sfuvideo-1590392552126-video.mjr")
+	to, key := filepath.Join(t.TempDir(), "session"), raw.NewKey()
+	res, err := Import(t.Context(), []string{path}, e, Options{Dir: to, Key: key, CallID: "mine", SessionID: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Problems) != 3 || !strings.HasPrefix(res.Problems[2], "recording-77.wav at byte 0: file does not exist") {
+		t.Errorf("%q", res.Problems)
+	}
+	// The head tells no time: that of the event counts.
+	if s := res.Session; s.CID != "default:mine" || s.SessionID != "other" || s.StartedAt.UnixMilli() != 1590392552126 {
+		t.Errorf("%+v", s)
+	}
+	if res.Length != 2874*time.Millisecond || len(res.People) != 1 {
+		t.Errorf("%+v", res)
+	}
+}
+
 // Files of a video room, by their names and heads alone.
 func TestImportByNames(t *testing.T) {
 	t.Parallel()
@@ -242,7 +271,10 @@ func TestImportTellsProblems(t *testing.T) {
 	begin(2, header{Kind: "d", Codec: "text"}).save(t, dir, "dee-data.mjr")
 	begin(2, header{Kind: "v", Codec: "vp8"}).save(t, dir, "eve-video.mjr")
 	begin(2, header{Kind: "v", Codec: "opus"}).save(t, dir, "fay-video.mjr")
-	for name, text := range map[string]string{"gus-video.mjr": "hello, world", "recording-1.wav": "RIFF....WAVEdata\x04\x00\x00\x00abcd"} {
+	for name, text := range map[string]string{
+		"gus-video.mjr": "hello, world", "recording-1.wav": "RIFF....WAVEdata\x04\x00\x00\x00abcd",
+		"recording-2.wav": "RIFF....WAVEfmt \x10\x00\x00\x00\x99\x99\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00data\x04\x00\x00\x00abcd",
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +284,7 @@ func TestImportTellsProblems(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"bob-video.mjr at byte ", "encrypted end to end", "data channel", "no packets", `codec "opus" of kind 'v'`, "gus-video.mjr at byte 0", "recording-1.wav at byte 0"} {
+	for i, want := range []string{"bob-video.mjr at byte ", "encrypted end to end", "data channel", "no packets", `codec "opus" of kind 'v'`, "gus-video.mjr at byte 0", "recording-1.wav at byte 0", "recording-2.wav at byte 0: code sound"} {
 		if i >= len(res.Problems) || !strings.Contains(res.Problems[i], want) {
 			t.Errorf("problem %d: %q, want %q", i, res.Problems, want)
 		}

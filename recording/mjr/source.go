@@ -46,9 +46,12 @@ func expand(paths []string) ([]string, error) {
 		if err != nil {
 			return nil, &Error{File: p, Err: err}
 		}
-		if !st.IsDir() {
+		if st.Mode().IsRegular() {
 			out = append(out, p)
 			continue
+		}
+		if !st.IsDir() {
+			return nil, &Error{File: p, Err: fmt.Errorf("neither file nor folder: %w", ErrUnsupported)}
 		}
 		entries, err := os.ReadDir(p)
 		if err != nil {

@@ -2,6 +2,7 @@ package slices
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -66,6 +67,18 @@ func CheckResume(resume time.Duration) error {
 		return &RangeError{Field: "resume", Value: resume, Most: MaxResume}
 	}
 	return nil
+}
+
+// Check refuses settings that a format cannot have: a slice as Profile.Check, a
+// period below 0, an interruption as CheckResume.
+func (s Settings) Check(p Profile, format string) error {
+	if err := p.Check(format, s.Slice); err != nil {
+		return err
+	}
+	if s.Period < 0 {
+		return &RangeError{Field: "period", Value: s.Period, Most: math.MaxInt64}
+	}
+	return CheckResume(s.Resume)
 }
 
 // RangeError is a setting out of its bounds, which are allowed themselves.

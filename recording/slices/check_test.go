@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"stillwatch/recording"
 )
 
 func TestCheck(t *testing.T) {
@@ -49,5 +51,38 @@ func TestCheckResume(t *testing.T) {
 	err := CheckResume(1801 * time.Second)
 	if err == nil || err.Error() != "resume must be 0s to 30m0s, not 30m1s" {
 		t.Error(err)
+	}
+}
+
+func TestSettingsCheck(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		s  Settings
+		p  Profile
+		ok bool
+	}{
+		{Settings{}, Standard, true},
+		{Settings{Slice: 2 * time.Hour, Period: 10 * time.Hour, Resume: DefaultResume}, Standard, true},
+		{Settings{Slice: 6 * time.Hour}, Standard, false},
+		{Settings{Slice: 6 * time.Hour}, Long, true},
+		{Settings{Period: -1}, Standard, false},
+		{Settings{Resume: MaxResume + 1}, Standard, false},
+	} {
+		if err := c.s.Check(c.p, "mp4"); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// The plan's bounds are the same.
+func TestBoundsAreThePlans(t *testing.T) {
+	t.Parallel()
+	if recording.MaxResume != MaxResume || recording.DefaultPlan().Resume != DefaultResume {
+		t.Errorf("resume: %v, %v", recording.MaxResume, recording.DefaultPlan().Resume)
+	}
+	for _, format := range recording.IndividualFormats {
+		if got, want := recording.LongestSlice(format), Standard.Longest(format); got != want {
+			t.Errorf("%s: %v and %v", format, got, want)
+		}
 	}
 }
