@@ -27,6 +27,9 @@ type TrackInfo struct {
 	// urn:3gpp:video-orientation (3GPP TS 26.114, section 7.4.5); 0 when it
 	// was not.
 	RotationExtID uint8
+	// AudioLevelExtID is the same for urn:ietf:params:rtp-hdrext:ssrc-audio-level
+	// (RFC 6464) of a sound track.
+	AudioLevelExtID uint8
 	// ParameterSets are H.264 SPS and PPS NAL units from the SDP's
 	// sprop-parameter-sets (RFC 6184, section 8.1), without start codes.
 	ParameterSets [][]byte

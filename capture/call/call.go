@@ -56,6 +56,13 @@ type TrackObserver interface {
 	TrackMuted(id string, muted bool)
 }
 
+// LayerObserver is a TrackObserver that is told of simulcast layers too: of
+// those whose first packet came after that of the track. A layer may be told
+// of that Track.RIDs had already when TrackAdded was.
+type LayerObserver interface {
+	LayerAdded(trackID, rid string)
+}
+
 // SessionObserver is told of sessions and participants, on the same terms.
 type SessionObserver interface {
 	SessionStarted(s Session)

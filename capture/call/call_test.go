@@ -401,9 +401,11 @@ func BenchmarkLayer(b *testing.B) {
 	src.packet, _ = (&rtp.Packet{
 		Header: rtp.Header{Version: 2, Extension: true, ExtensionProfile: 0xBEDE, Extensions: []rtp.Extension{}}, Payload: make([]byte, 1000),
 	}).Marshal()
-	track := newTrack(capture.TrackInfo{}, Codec{}, time.Now())
-	l := &layer{track: track, cfg: LayerConfig{Source: src}}
-	l.sinks.Store(&[]*sink{{fn: func(*rtp.Packet, time.Time) {}}})
+	track := newTrack(nil, capture.TrackInfo{}, Codec{}, time.Now())
+	l := newLayer(track, LayerConfig{Source: src})
+	track.layers = []*layer{l}
+	track.Tap("", func(*rtp.Packet, time.Time) {})
+	track.TapRaw("", func([]byte, time.Time) {})
 	b.ReportAllocs()
 	l.run()
 }

@@ -43,59 +43,134 @@ type LayerConfig struct {
 type layer struct {
 	track *Track
 	cfg   LayerConfig
-	sinks atomic.Pointer[[]*sink]
+	sinks atomic.Pointer[sinks]
+	early early
 
 	mu sync.Mutex // guards changes of sinks
 }
 
-type sink struct {
-	fn      func(p *rtp.Packet, at time.Time)
+// sinks are all who tap a layer. It is not changed but replaced.
+type sinks struct {
+	packets []*sink[func(p *rtp.Packet, at time.Time)]
+	raw     []*sink[func(b []byte, at time.Time)]
+	reports []*sink[func(sr []byte, at time.Time)]
+}
+
+// open tells whether packets are wanted. Reports come all the same.
+func (s *sinks) open() bool { return len(s.packets)+len(s.raw) > 0 }
+
+type sink[F any] struct {
+	fn      F
 	stopped atomic.Bool
 }
+
+func newLayer(t *Track, cfg LayerConfig) *layer {
+	l := &layer{track: t, cfg: cfg}
+	l.sinks.Store(&sinks{})
+	if t.r != nil && len(t.r.cfg.Media) > 0 {
+		l.early.until = time.Now().Add(earlyFor)
+		l.early.active.Store(true)
+	}
+	return l
+}
+
+// headerBytes is the shortest an RTP packet can be.
+const headerBytes = 12
 
 // run reads until the source ends. It allocates nothing per packet.
 func (l *layer) run() {
 	buf := make([]byte, maxPacket)
 	var p rtp.Packet
+	deliver := func(b []byte, at time.Time) { l.deliver(&p, b, at) }
 	for {
 		n, err := l.cfg.Source.Read(buf)
 		if err != nil {
 			return
 		}
 		at := time.Now()
-		sinks := *l.sinks.Load()
-		if len(sinks) == 0 || l.track.gone.Load() || l.track.silenced.Load() {
+		if n < headerBytes || !l.track.flows() {
 			continue
 		}
-		p = rtp.Packet{Header: rtp.Header{CSRC: p.CSRC[:0], Extensions: p.Extensions[:0]}}
-		if err := p.Unmarshal(buf[:n]); err != nil {
-			continue
-		}
-		for _, s := range sinks {
-			if !s.stopped.Load() {
-				s.fn(&p, at)
+		if l.early.active.Load() {
+			if l.early.keep(buf[:n:n], at, deliver) {
+				continue
 			}
+			l.update()
+		}
+		l.deliver(&p, buf[:n:n], at)
+	}
+}
+
+// deliver hands a packet to all who tap. p is scratch.
+func (l *layer) deliver(p *rtp.Packet, b []byte, at time.Time) {
+	list := l.sinks.Load()
+	for _, s := range list.raw {
+		if !s.stopped.Load() {
+			s.fn(b, at)
+		}
+	}
+	if len(list.packets) == 0 {
+		return
+	}
+	*p = rtp.Packet{Header: rtp.Header{CSRC: p.CSRC[:0], Extensions: p.Extensions[:0]}}
+	if err := p.Unmarshal(b); err != nil {
+		return
+	}
+	for _, s := range list.packets {
+		if !s.stopped.Load() {
+			s.fn(p, at)
 		}
 	}
 }
 
-func (l *layer) tap(fn func(p *rtp.Packet, at time.Time)) (stop func()) {
-	s := &sink{fn: fn}
-	l.change(func(list []*sink) []*sink { return append(list, s) })
+// report hands on a sender report.
+func (l *layer) report(sr []byte, at time.Time) {
+	if !l.track.flows() {
+		return
+	}
+	for _, s := range l.sinks.Load().reports {
+		if !s.stopped.Load() {
+			s.fn(sr, at)
+		}
+	}
+}
+
+// tapRaw adds a sink for whole packets.
+func (l *layer) tapRaw(fn func(b []byte, at time.Time)) (stop func()) {
+	add := func() {
+		stop = addSink(l, fn, func(s *sinks) *[]*sink[func([]byte, time.Time)] { return &s.raw })
+	}
+	if l.early.active.Load() && l.track.flows() {
+		l.early.replay(add, fn)
+	} else {
+		add()
+	}
+	return stop
+}
+
+// addSink adds a sink to the list that of picks.
+func addSink[F any](l *layer, fn F, of func(*sinks) *[]*sink[F]) (stop func()) {
+	s := &sink[F]{fn: fn}
+	l.change(func(all *sinks) {
+		list := of(all)
+		*list = append(slices.Clone(*list), s)
+	})
 	return func() {
 		if s.stopped.Swap(true) {
 			return
 		}
-		l.change(func(list []*sink) []*sink {
-			return slices.DeleteFunc(list, func(other *sink) bool { return other == s })
+		l.change(func(all *sinks) {
+			list := of(all)
+			*list = slices.DeleteFunc(slices.Clone(*list), func(other *sink[F]) bool { return other == s })
 		})
 	}
 }
 
-func (l *layer) change(f func([]*sink) []*sink) {
+func (l *layer) change(f func(*sinks)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := f(slices.Clone(*l.sinks.Load()))
+	next := *l.sinks.Load()
+	f(&next)
 	l.sinks.Store(&next)
 	l.updateLocked()
 }
@@ -108,5 +183,6 @@ func (l *layer) update() {
 }
 
 func (l *layer) updateLocked() {
-	l.cfg.Source.SetOpen(len(*l.sinks.Load()) > 0 && !l.track.silenced.Load() && !l.track.gone.Load())
+	open := l.sinks.Load().open() || l.early.active.Load()
+	l.cfg.Source.SetOpen(open && l.track.flows())
 }

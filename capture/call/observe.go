@@ -77,13 +77,16 @@ func (r *Registry) tellSessionsLocked(f func(SessionObserver)) {
 	}
 }
 
-// tellTrackLocked tells the observers of video tracks, and who subscribed to
-// the user.
+// tellTrackLocked tells the observers of video tracks and those of all tracks,
+// and who subscribed to the user.
 func (r *Registry) tellTrackLocked(t *Track, f func(TrackObserver)) {
 	if t.video {
 		for _, o := range r.cfg.Tracks {
 			r.queue.put(func() { f(o) })
 		}
+	}
+	for _, o := range r.cfg.Media {
+		r.queue.put(func() { f(o) })
 	}
 	for s := range r.subs {
 		if s.cid == t.info.CID && s.userID == t.info.UserID {

@@ -31,8 +31,10 @@ type Config struct {
 	Grace time.Duration
 	// MuteAfter is how long a track without packets counts as unmuted.
 	MuteAfter time.Duration
-	// Tracks are told of video tracks, Sessions of sessions.
+	// Tracks are told of video tracks, Media of all tracks, Sessions of
+	// sessions.
 	Tracks   []TrackObserver
+	Media    []TrackObserver
 	Sessions []SessionObserver
 	// Now is the clock. Default time.Now.
 	Now func() time.Time

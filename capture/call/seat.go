@@ -145,7 +145,7 @@ func (s *Seat) AddTrack(info capture.TrackInfo, codec Codec, l LayerConfig) (*Tr
 	info.CID, info.CallType = s.cid, s.req.CallType
 	info.SessionID, info.UserID, info.UserSessionID = s.session.ID, s.req.UserID, s.id
 	now := s.r.cfg.Now()
-	t := newTrack(info, codec, now)
+	t := newTrack(s.r, info, codec, now)
 	s.r.admitLocked(t, now)
 	t.addLayer(l)
 	s.tracks = append(s.tracks, t)

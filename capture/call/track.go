@@ -15,6 +15,7 @@ import (
 
 // Track is a live track of a participant. It satisfies capture.Track.
 type Track struct {
+	r     *Registry
 	info  capture.TrackInfo
 	codec Codec
 	video bool
@@ -30,9 +31,9 @@ type Track struct {
 	muted  bool
 }
 
-func newTrack(info capture.TrackInfo, codec Codec, now time.Time) *Track {
+func newTrack(r *Registry, info capture.TrackInfo, codec Codec, now time.Time) *Track {
 	video := info.Type == event.TrackVideo || info.Type == event.TrackScreenShare
-	return &Track{info: info, codec: codec, video: video, added: now}
+	return &Track{r: r, info: info, codec: codec, video: video, added: now}
 }
 
 func sortTracks(ts []*Track) {
@@ -50,15 +51,28 @@ func (t *Track) Codec() Codec { return t.codec }
 // Video tells whether the track is a picture.
 func (t *Track) Video() bool { return t.video }
 
-// AddLayer adds a simulcast layer.
-func (t *Track) AddLayer(l LayerConfig) { t.addLayer(l) }
+// AddLayer adds a simulcast layer, and tells those observers who are
+// LayerObservers.
+func (t *Track) AddLayer(l LayerConfig) {
+	t.addLayer(l)
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	if t.gone.Load() {
+		return
+	}
+	t.r.tellTrackLocked(t, func(o TrackObserver) {
+		if o, ok := o.(LayerObserver); ok {
+			o.LayerAdded(t.info.ID, l.RID)
+		}
+	})
+}
 
 func (t *Track) addLayer(cfg LayerConfig) {
-	l := &layer{track: t, cfg: cfg}
-	l.sinks.Store(new([]*sink))
+	l := newLayer(t, cfg)
 	t.mu.Lock()
 	t.layers = append(t.layers, l)
 	t.mu.Unlock()
+	l.update()
 	t.wg.Go(l.run)
 }
 
@@ -81,7 +95,74 @@ func (t *Track) Tap(rid string, fn func(p *rtp.Packet, at time.Time)) (stop func
 	if l == nil {
 		return func() {}
 	}
-	return l.tap(fn)
+	return addSink(l, fn, func(s *sinks) *[]*sink[func(*rtp.Packet, time.Time)] { return &s.packets })
+}
+
+// TapRaw is Tap for those who want the packet as it arrived: b is the whole
+// RTP packet, decrypted, valid during the call. Where Config.Media is told of
+// tracks, the first TapRaw of a layer also gets what came before it, during
+// TapRaw itself, if it is opened within half a second of the layer's first
+// packet: nothing of the stream is missed.
+func (t *Track) TapRaw(rid string, fn func(b []byte, at time.Time)) (stop func()) {
+	l := t.layer(rid)
+	if l == nil {
+		return func() {}
+	}
+	return l.tapRaw(fn)
+}
+
+// TapReports hands the RTCP sender reports of a layer (RFC 3550, section
+// 6.4.1) to fn until stop is called: each report alone, with its header, valid
+// during the call. They come from another goroutine than the layer's packets,
+// and whether packets are tapped or not.
+func (t *Track) TapReports(rid string, fn func(sr []byte, at time.Time)) (stop func()) {
+	l := t.layer(rid)
+	if l == nil {
+		return func() {}
+	}
+	return addSink(l, fn, func(s *sinks) *[]*sink[func([]byte, time.Time)] { return &s.reports })
+}
+
+// Report hands a sender report of a layer to those who tap reports. The
+// connection that receives it calls it.
+func (t *Track) Report(rid string, sr []byte, at time.Time) {
+	t.mu.Lock()
+	i := slices.IndexFunc(t.layers, func(l *layer) bool { return l.cfg.RID == rid })
+	var l *layer
+	if i >= 0 {
+		l = t.layers[i]
+	}
+	t.mu.Unlock()
+	if l != nil {
+		l.report(sr, at)
+	}
+}
+
+// RIDs lists the layers of which packets came so far, in the order in which
+// they were offered; one "" without simulcast. A LayerObserver is told of
+// those that follow.
+func (t *Track) RIDs() []string {
+	t.mu.Lock()
+	layers := slices.Clone(t.layers)
+	t.mu.Unlock()
+	slices.SortStableFunc(layers, func(a, b *layer) int { return cmp.Compare(a.cfg.Order, b.cfg.Order) })
+	out := make([]string, len(layers))
+	for i, l := range layers {
+		out[i] = l.cfg.RID
+	}
+	return out
+}
+
+// Order is a layer's place in the offer, from 0; 0 without simulcast.
+func (t *Track) Order(rid string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.layers {
+		if l.cfg.RID == rid {
+			return max(l.cfg.Order, 0)
+		}
+	}
+	return 0
 }
 
 // RequestKeyframe asks the publisher for a keyframe of a layer. One request
@@ -176,6 +257,9 @@ func (t *Track) Muted() bool {
 
 // Ended tells that nothing of the track is delivered any more.
 func (t *Track) Ended() bool { return t.gone.Load() }
+
+// flows tells whether anything of the track is delivered.
+func (t *Track) flows() bool { return !t.gone.Load() && !t.silenced.Load() }
 
 // cut stops delivery at once.
 func (t *Track) cut() { t.gone.Store(true) }

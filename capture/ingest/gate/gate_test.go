@@ -376,6 +376,7 @@ func TestRepairedPacketsAreNotAskedForAgain(t *testing.T) {
 	st.SetOpen(true)
 	g.Admit(packet(t, ssrc, 10, 0, 0), addr, false, start)
 	g.Admit(packet(t, ssrc, 13, 0, 0), addr, false, start)
+	st.SetOpen(true) // another one taps: nothing is forgotten
 	if got := s.Nacks(start); len(got) != 1 {
 		t.Fatalf("%d NACKs, want 1", len(got))
 	}

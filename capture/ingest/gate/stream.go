@@ -47,12 +47,15 @@ type Stats struct {
 // SSRC returns the stream's SSRC.
 func (st *Stream) SSRC() uint32 { return st.ssrc }
 
-// SetOpen lets the stream's packets and retransmissions through, or not.
+// SetOpen lets the stream's packets and retransmissions through, or not. What
+// is missing is still asked for when an open stream is opened again.
 func (st *Stream) SetOpen(open bool) {
 	st.session.mu.Lock()
 	defer st.session.mu.Unlock()
-	st.open = open
-	st.missing.reset()
+	if st.open != open {
+		st.open = open
+		st.missing.reset()
+	}
 }
 
 // SetRTX registers the stream that carries retransmissions, once it is known.

@@ -17,7 +17,8 @@ const (
 	RotationURI = "urn:3gpp:video-orientation"
 	// TransportCCURI carries the transport-wide sequence number.
 	TransportCCURI = sdp.TransportCCURI
-	audioLevelURI  = sdp.AudioLevelURI
+	// AudioLevelURI is how loud a packet of sound is (RFC 6464).
+	AudioLevelURI = sdp.AudioLevelURI
 )
 
 var videoFeedback = []webrtc.RTCPFeedback{
@@ -97,7 +98,7 @@ func publisherMedia() (*webrtc.MediaEngine, error) {
 		webrtc.RTPCodecTypeVideo: {
 			sdp.SDESMidURI, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI, TransportCCURI, RotationURI,
 		},
-		webrtc.RTPCodecTypeAudio: {sdp.SDESMidURI, TransportCCURI, audioLevelURI},
+		webrtc.RTPCodecTypeAudio: {sdp.SDESMidURI, TransportCCURI, AudioLevelURI},
 	})
 }
 

@@ -121,12 +121,16 @@ func (s *Server) open(r *http.Request, seat *call.Seat, offer *rtc.Offer) (*sess
 	return ses, answer, nil
 }
 
+// extensions are ids of RTP header extensions, 0 where not agreed on. They
+// are the same in all sections of a bundle (RFC 9143).
+type extensions struct{ twcc, rotation, audioLevel uint8 }
+
 // inspect reads from our answer what was agreed on: the ids of the header
 // extensions, and whether anything was accepted at all.
-func inspect(answer string) (twccID, rotationID uint8, err error) {
+func inspect(answer string) (ids extensions, err error) {
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(answer); err != nil {
-		return 0, 0, err
+		return ids, err
 	}
 	accepted := false
 	for _, md := range d.MediaDescriptions {
@@ -141,14 +145,16 @@ func inspect(answer string) (twccID, rotationID uint8, err error) {
 			}
 			switch e.URI.String() {
 			case rtc.TransportCCURI:
-				twccID = uint8(e.Value)
+				ids.twcc = uint8(e.Value)
 			case rtc.RotationURI:
-				rotationID = uint8(e.Value)
+				ids.rotation = uint8(e.Value)
+			case rtc.AudioLevelURI:
+				ids.audioLevel = uint8(e.Value)
 			}
 		}
 	}
 	if !accepted {
-		return 0, 0, ingest.NoCodec()
+		return ids, ingest.NoCodec()
 	}
-	return twccID, rotationID, nil
+	return ids, nil
 }

@@ -29,12 +29,12 @@ type session struct {
 	readers   sync.WaitGroup
 	end       sync.Once
 
-	mu         sync.Mutex
-	gate       *gate.Session
-	rotationID uint8
-	tracks     map[string]*call.Track // by mid
-	sources    []*source
-	ended      bool
+	mu      sync.Mutex
+	gate    *gate.Session
+	ids     extensions
+	tracks  map[string]*call.Track // by mid
+	sources []*source
+	ended   bool
 }
 
 func newSession(srv *Server, seat *call.Seat, pc *webrtc.PeerConnection, offer *rtc.Offer) *session {
@@ -57,13 +57,13 @@ func (s *session) negotiate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", ingest.BadOffer(err)
 	}
-	twccID, rotationID, err := inspect(preview.SDP)
+	ids, err := inspect(preview.SDP)
 	if err != nil {
 		return "", err
 	}
 	s.mu.Lock()
-	s.gate = s.srv.cfg.Transport.Gate().NewSession(s.ssrc, twccID)
-	s.rotationID = rotationID
+	s.gate = s.srv.cfg.Transport.Gate().NewSession(s.ssrc, ids.twcc)
+	s.ids = ids
 	s.mu.Unlock()
 	rtc.BindGate(s.peer.PC, s.gate)
 	return rtc.Answer(ctx, s.peer.PC)

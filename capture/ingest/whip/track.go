@@ -50,11 +50,16 @@ func (s *session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		stream: s.gate.AddStream(uint32(remote.SSRC()), uint32(remote.RtxSSRC()), c.ClockRate),
 	}
 	layer := call.LayerConfig{RID: remote.RID(), Order: slices.Index(m.Rids, remote.RID()), Source: src}
-	if t := s.tracks[m.MID]; t != nil && layer.RID != "" {
+	t := s.tracks[m.MID]
+	if t != nil && layer.RID != "" {
 		t.AddLayer(layer)
 	} else {
-		info.RotationExtID = s.rotationID
-		t, err := s.seat.AddTrack(info, call.Codec{
+		info.RotationExtID = s.ids.rotation
+		if m.Kind == "audio" {
+			info.AudioLevelExtID = s.ids.audioLevel
+		}
+		var err error
+		t, err = s.seat.AddTrack(info, call.Codec{
 			MimeType: c.MimeType, ClockRate: c.ClockRate, Channels: c.Channels, Fmtp: c.SDPFmtpLine,
 		}, layer)
 		if err != nil { // the session is ending
@@ -63,7 +68,7 @@ func (s *session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		s.tracks[m.MID] = t
 	}
 	s.sources = append(slices.Clone(s.sources), src)
-	s.readers.Go(func() { s.readReports(receiver, remote.RID()) })
+	s.readers.Go(func() { s.readReports(receiver, t, remote.RID(), uint32(remote.SSRC())) })
 }
 
 // media finds the section of the offer that a receiver belongs to.
@@ -95,7 +100,7 @@ func trackType(m rtc.Media) event.TrackType {
 }
 
 // readReports takes the publisher's sender reports until the connection ends.
-func (s *session) readReports(receiver *webrtc.RTPReceiver, rid string) {
+func (s *session) readReports(receiver *webrtc.RTPReceiver, t *call.Track, rid string, ssrc uint32) {
 	buf := make([]byte, 2048)
 	for {
 		var n int
@@ -113,11 +118,27 @@ func (s *session) readReports(receiver *webrtc.RTPReceiver, rid string) {
 			continue
 		}
 		now := time.Now()
+		eachReport(buf[:n], ssrc, func(sr []byte) { t.Report(rid, sr, now) })
 		for _, p := range packets {
 			if sr, ok := p.(*rtcp.SenderReport); ok {
 				s.gate.SenderReport(sr, now)
 			}
 		}
+	}
+}
+
+// eachReport finds the sender reports of a stream in a compound packet
+// (RFC 3550, section 6.1).
+func eachReport(compound []byte, ssrc uint32, found func(sr []byte)) {
+	for len(compound) >= 8 {
+		n := 4 + 4*int(binary.BigEndian.Uint16(compound[2:]))
+		if n > len(compound) {
+			return
+		}
+		if compound[1] == uint8(rtcp.TypeSenderReport) && n >= 8 && binary.BigEndian.Uint32(compound[4:]) == ssrc {
+			found(compound[:n:n])
+		}
+		compound = compound[n:]
 	}
 }
 
