@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,7 +78,8 @@ var (
 func IsColour(s string) bool { return colourRE.MatchString(s) }
 
 // CheckTemplate refuses a name template that could leave its folder or that
-// has a placeholder nobody closes. "" is fine: the type's default.
+// has a placeholder nobody closes. Slashes make folders. "" is fine: the type's
+// default.
 func CheckTemplate(template string) error {
 	if len(template) > MaxTemplate {
 		return fmt.Errorf("must be at most %d bytes long", MaxTemplate)
@@ -88,10 +90,10 @@ func CheckTemplate(template string) error {
 		return nil
 	case strings.ContainsAny(rest, "{}"):
 		return errors.New("must have placeholders like {{uuid}}")
-	case strings.HasPrefix(rest, "."), strings.Contains(rest, ".."):
-		return errors.New("must not begin with a dot, nor have two in a row")
-	case strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' || strings.ContainsRune(`/\:*?"<>|%#@`, r) || r == 0x7f }):
-		return errors.New(`must have no control characters and none of / \ : * ? " < > | % # @`)
+	case path.Clean("/"+rest) != "/"+rest, strings.HasPrefix(rest, "@"), strings.Contains("/"+rest, "/."):
+		return errors.New("must be a path without a slash at its ends, without empty parts, and without parts that begin with a dot")
+	case strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' || strings.ContainsRune(`\:*?"<>|%#`, r) || r == 0x7f }):
+		return errors.New(`must have no control characters and none of \ : * ? " < > | % #`)
 	}
 	return nil
 }

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"stillwatch/internal/db"
+	"stillwatch/recording"
 )
 
 func FuzzSettings(f *testing.F) {
 	for _, s := range []string{
 		`{"frame_recording":{"mode":"auto-on","capture_interval_in_seconds":5,"quality":"720p"}}`, `{"frame_recording":null}`,
 		`{"audio":null,"geofencing":{"names":null}}`, `{"Frame_Recording":{"MODE":"disabled"}}`, `[]`, `null`, ``, `{"limits":{"max_participants":-1}}`,
+		`{"recording":{"mode":"on-flag","mix_limit":10,"formats":["hls"],"slice_minutes":720,"filename":"{{uuid}}"}}`, `{"recording":{"omit_users":null,"formats":null}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -35,6 +39,9 @@ func FuzzSettings(f *testing.F) {
 		again, err := readSettings(raw)
 		if err != nil || again.FrameRecording != fr {
 			t.Fatalf("read back %+v, %v", again.FrameRecording, err)
+		}
+		if p, err := PlanOf(raw, db.RecordingDecision{}); err != nil || p.MixLimit < 1 || p.Resume < 0 || p.Resume > recording.MaxResume || len(p.CompositeFormats) == 0 {
+			t.Fatalf("plan %+v, %v", p, err)
 		}
 	})
 }

@@ -18,8 +18,9 @@ type (
 // Recorder starts and stops full recordings and works on finished ones. It
 // refuses with the errors of package recording: *recording.FieldError, ErrHeld
 // and the others; an error of any other kind is ours. Who may give an order is
-// checked before, and written into the audit after. by is a user, or "system"
-// for a backend that names nobody.
+// checked before. Holds, releases and deletions it writes into the audit
+// itself, with what they do; the other orders are written there after. by is a
+// user, or "system" for a backend that names nobody.
 type Recorder interface {
 	// Start begins a run and returns its egress id, which is the run's id.
 	// There is one run of a type in a session: a second start returns the id

@@ -90,8 +90,9 @@ func modeOf(p recording.Plan, kind string) (mode, field string) {
 }
 
 // checkReach looks at what a patch of settings says of the world outside,
-// which Settings.Merge cannot: whether the destination may be reached, and
-// whether anything can be encrypted to the key. prefix is the patch's path.
+// which Settings.Merge cannot: whether the destination may be reached, whether
+// anything can be encrypted to the key, and whether the template knows its
+// variables. prefix is the patch's path.
 func (s *Server) checkReach(patch json.RawMessage, prefix string) error {
 	var in struct {
 		Recording Recording `json:"recording"`
@@ -103,6 +104,11 @@ func (s *Server) checkReach(patch json.RawMessage, prefix string) error {
 	if r.Destination != "" && s.cfg.CheckURL != nil && recording.CheckDestination(r.Destination) == nil {
 		if err := s.cfg.CheckURL(r.Destination); err != nil {
 			fields[prefix+".recording.destination"] = "must be an address that may be reached: " + err.Error()
+		}
+	}
+	if r.Filename != "" && s.cfg.CheckName != nil && recording.CheckTemplate(r.Filename) == nil {
+		if err := s.cfg.CheckName(r.Filename); err != nil {
+			fields[prefix+".recording.filename"] = fmt.Sprintf("must be a template: %s", err)
 		}
 	}
 	if r.EncryptTo != "" && s.cfg.CheckKey != nil && recording.CheckKey(r.EncryptTo) == nil {

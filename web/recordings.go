@@ -172,10 +172,6 @@ func (s *Server) DeleteRecording(ctx context.Context, req api.DeleteRecordingReq
 		if err := rec.Delete(ctx, r.ID, actorOf(ctx)); err != nil {
 			return nil, refusedOrder(err)
 		}
-		detail := map[string]string{"recording_id": r.RecordingID, "file_id": r.ID, "filename": r.Filename, "session_id": r.SessionID}
-		if err := s.auditAs(request(ctx), ctx, s.cfg.DB, "recording.delete", cid, detail); err != nil {
-			return nil, err
-		}
 	}
 	return api.DeleteRecording200JSONResponse{}, nil
 }

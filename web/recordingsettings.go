@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -63,7 +64,8 @@ type Recording struct {
 }
 
 // Layout is a composite movie's: grid, speaker (also called spotlight),
-// screenshare, single (single-participant), or one that a program brings.
+// screenshare, single, single:USER for one user alone, or one that a program
+// brings.
 type Layout struct {
 	Name           string `json:"name"`
 	Options        object `json:"options"`
@@ -105,7 +107,10 @@ var (
 )
 
 // layoutAliases are other names of layouts, as compatible clients send them.
-var layoutAliases = map[string]string{"spotlight": "speaker", "single-participant": "single"}
+var layoutAliases = map[string]string{"spotlight": "speaker", "gallery": "grid", "single-participant": "single", "screen-share": "screenshare"}
+
+// singleUser begins the name of the layout that shows one user, by id.
+const singleUser = "single:"
 
 func defaultRecording() Recording {
 	p := recording.DefaultPlan()
@@ -141,8 +146,9 @@ func (s Settings) checkRecording() map[string]string {
 	oneOf("raw_recording.mode", s.RawRecording.Mode, recording.Modes)
 	oneOf("recording.quality", r.Quality, movieQualities)
 	oneOf("recording.level", r.Level, recording.Levels)
-	if name := layoutNamed(r.Layout.Name); !slices.Contains(recording.Layouts(), name) {
-		fields["recording.layout.name"] = "must be one of " + list(append(recording.Layouts(), "spotlight", "single-participant"))
+	user, one := strings.CutPrefix(r.Layout.Name, singleUser)
+	if !slices.Contains(recording.Layouts(), layoutNamed(r.Layout.Name)) && !(one && validUser(user)) {
+		fields["recording.layout.name"] = "must be one of " + list(append(recording.Layouts(), "spotlight", singleUser+"USER"))
 	}
 	for _, t := range s.IndividualRecording.OutputTypes {
 		oneOf("individual_recording.output_types", t, splitTypes)

@@ -111,6 +111,10 @@ type Config struct {
 	// nothing can be encrypted to; the error says why. May be nil: then only
 	// the armor is looked at.
 	CheckKey func(armored string) error
+	// CheckName refuses templates of file names (settings.recording.filename)
+	// that no name can be made of; the error says why. May be nil: then only
+	// what could leave its folder is refused.
+	CheckName func(template string) error
 	// Recording is what holds for callers without recording permissions.
 	Recording permission.System
 	// Log may be nil: then slog.Default.

@@ -12,6 +12,8 @@ import (
 type recordedCall struct {
 	// on are the types that are being recorded.
 	on map[string]bool
+	// armed is set where a recording waits for the next session.
+	armed bool
 	// had is set where something was recorded in the call's current session.
 	had bool
 }
@@ -49,7 +51,11 @@ func (d *DB) recorded(ctx context.Context, calls []CallRow) (map[string]recorded
 	for _, row := range rows {
 		r := out[row.CID]
 		r.had = r.had || row.SessionID != "" && row.SessionID == current[row.CID]
-		if row.State == RecordingOn && !row.waits() {
+		switch {
+		case row.State != RecordingOn || row.waits():
+		case row.SessionID == "":
+			r.armed = true
+		default:
 			r.on[row.Type] = true
 		}
 		out[row.CID] = r
@@ -74,7 +80,7 @@ func (r RecordingRow) waits() bool {
 // the moment it is made, not only when somebody is in it.
 func (r recordedCall) show(row CallRow, body *callBody) {
 	promised := row.RecordingDecision.V.Record && row.EndedAt.IsZero() && !r.had
-	body.Recording = promised || len(r.on) > 0
+	body.Recording = promised || r.armed || len(r.on) > 0
 	for typ, at := range map[string]**statusBody{
 		"composite": &body.Egress.CompositeRecording, "individual": &body.Egress.IndividualRecording, "raw": &body.Egress.RawRecording,
 	} {
