@@ -104,3 +104,7 @@ func (p Plan) Spools() bool {
 	return p.Evidence == ModeOnFlag || p.Composite == ModeOnFlag || p.Individual == ModeOnFlag || p.Raw == ModeOnFlag ||
 		p.Composite == ModeAutoOn || p.Individual == ModeAutoOn || p.Raw == ModeAutoOn
 }
+
+// PlayName ends the key of the playlist whose segments are links, the last
+// item of an HLS file.
+const PlayName = "play.m3u8"

@@ -80,6 +80,11 @@ func New(d *db.DB, cfg Config) *Queue {
 // Add writes a step in the caller's transaction. Its id follows from the
 // recording, the kind and n, so that adding it twice adds it once.
 func (q *Queue) Add(ctx context.Context, tx bun.IDB, recordingID, kind string, n int, payload any) error {
+	return q.AddAt(ctx, tx, recordingID, kind, n, payload, time.Time{})
+}
+
+// AddAt is Add of a step that is not to be begun before a moment.
+func (q *Queue) AddAt(ctx context.Context, tx bun.IDB, recordingID, kind string, n int, payload any, notBefore time.Time) error {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return fmt.Errorf("marshal %s of %s: %w", kind, recordingID, err)
@@ -88,7 +93,7 @@ func (q *Queue) Add(ctx context.Context, tx bun.IDB, recordingID, kind string, n
 	row := db.RecordingJobRow{
 		ID: event.DeriveID("recording job", recordingID, kind, fmt.Sprint(n)), RecordingID: recordingID, Kind: kind, N: n,
 		State: db.JobWaiting, Payload: db.JSON[json.RawMessage]{V: raw}, Result: db.JSON[json.RawMessage]{V: json.RawMessage("{}")},
-		CreatedAt: now, UpdatedAt: now,
+		NotBefore: db.Time{Time: notBefore}, CreatedAt: now, UpdatedAt: now,
 	}
 	if _, err := tx.NewInsert().Model(&row).On("CONFLICT (id) DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
 		return fmt.Errorf("add %s %d of %s: %w", kind, n, recordingID, err)

@@ -1,0 +1,261 @@
+package recorder
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+	"stillwatch/recording/composite"
+	"stillwatch/recording/job"
+	"stillwatch/recording/media"
+)
+
+// piece names a step's part of a recording: the movie, where slices make
+// several, and the chunk in it.
+type piece struct {
+	Movie int `json:"movie"`
+	Chunk int `json:"chunk"`
+}
+
+// movies is the result of the plan step; none where nothing is merged. Windows
+// are the parts of the session that each file of sound or movie is about.
+type movies struct {
+	Movies  []*composite.Movie `json:"movies,omitempty"`
+	Windows []media.Span       `json:"windows"`
+}
+
+// movies reads the result of the plan step.
+func (t *task) movies(ctx context.Context) (m movies, err error) {
+	rows, err := t.r.queue.Of(ctx, t.r.cfg.DB, t.run.ID, stepPlan)
+	if err != nil {
+		return m, err
+	}
+	if len(rows) != 1 {
+		return m, fmt.Errorf("%w: the plan of %s is gone", job.ErrHopeless, t.run.ID)
+	}
+	if err := json.Unmarshal(rows[0].Result.V, &m); err != nil {
+		return m, fmt.Errorf("%w: read plan of %s: %w", job.ErrHopeless, t.run.ID, err)
+	}
+	return m, nil
+}
+
+// piece reads which part the step is about.
+func (t *task) piece() (p piece, err error) { return p, t.job.Read(&p) }
+
+// folder is where the parts of one movie are made.
+func (t *task) folder(movie int) (string, error) {
+	dir := filepath.Join(t.dir, fmt.Sprintf("movie%d", movie))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make work folder: %w", err)
+	}
+	return dir, nil
+}
+
+// chunkStep renders one chunk.
+func (r *Recorder) chunkStep(ctx context.Context, t *task) error {
+	all, err := t.movies(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := t.piece()
+	if err != nil {
+		return err
+	}
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := t.render(ctx, s, all.Movies[p.Movie], p); err != nil {
+		return err
+	}
+	return r.queue.Done(ctx, t.job, p, func(ctx context.Context, tx bun.Tx) error {
+		return t.joinNext(ctx, tx, all)
+	})
+}
+
+// render makes the file of a chunk, or finds it made.
+func (t *task) render(ctx context.Context, s *media.Session, m *composite.Movie, p piece) (string, error) {
+	dir, err := t.folder(p.Movie)
+	if err != nil {
+		return "", err
+	}
+	return composite.RenderChunk(ctx, t.source(s), m, p.Chunk, dir)
+}
+
+// joinNext adds the joining of each movie once all chunks and sounds are done.
+func (t *task) joinNext(ctx context.Context, tx bun.Tx, all movies) error {
+	for n := range all.Movies {
+		if err := t.next(ctx, tx, stepJoin, n, piece{Movie: n}, stepPlan, stepChunk, stepSound); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// soundName is the mixed sound in its folder.
+const soundName = "sound.wav"
+
+// soundResult is the result of a sound step.
+type soundResult struct {
+	Silent bool          `json:"silent"`
+	From   time.Duration `json:"from"`
+	To     time.Duration `json:"to"`
+}
+
+// soundStep mixes the sound of all, for one movie or one file of sound.
+func (r *Recorder) soundStep(ctx context.Context, t *task) error {
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := t.movies(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := t.piece()
+	if err != nil {
+		return err
+	}
+	dir, err := t.folder(p.Movie)
+	if err != nil {
+		return err
+	}
+	w := all.Windows[p.Movie]
+	res := soundResult{From: w.From, To: w.To}
+	err = s.MixAudio(ctx, media.MixOptions{Path: filepath.Join(dir, soundName), Format: t.soundFormat(), From: w.From, To: w.To, Tracks: t.sounds(s)})
+	if res.Silent = errors.Is(err, media.ErrNoSound); err != nil && !res.Silent {
+		return err
+	}
+	return r.queue.Done(ctx, t.job, res, func(ctx context.Context, tx bun.Tx) error {
+		if len(all.Movies) > 0 {
+			return t.joinNext(ctx, tx, all)
+		}
+		return t.storeNext(ctx, tx)
+	})
+}
+
+// storeNext adds the storing once everything is made.
+func (t *task) storeNext(ctx context.Context, tx bun.Tx) error {
+	return t.next(ctx, tx, stepStore, 0, piece{}, stepPlan, stepChunk, stepSound, stepJoin, stepSplit, stepDump)
+}
+
+// soundFormat is that of the mixed sound: 8 bits where the plan asks for it.
+func (t *task) soundFormat() string {
+	for _, f := range t.plan.IndividualFormats {
+		if f == "wav-8bit" && !t.evidence() {
+			return f
+		}
+	}
+	return "wav"
+}
+
+// sounds are the tracks that are heard.
+func (t *task) sounds(s *media.Session) []string {
+	out := []string{}
+	for _, track := range s.Tracks() {
+		if !track.Video() && !t.omits(s, track) {
+			out = append(out, track.ID)
+		}
+	}
+	return out
+}
+
+// joinStep joins the chunks of a movie and adds the sound.
+func (r *Recorder) joinStep(ctx context.Context, t *task) error {
+	all, err := t.movies(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := t.piece()
+	if err != nil {
+		return err
+	}
+	m := all.Movies[p.Movie]
+	dir, err := t.folder(p.Movie)
+	if err != nil {
+		return err
+	}
+	chunks, err := t.chunks(ctx, m, p.Movie)
+	if err != nil {
+		return err
+	}
+	sound := filepath.Join(dir, soundName)
+	if _, err := os.Stat(sound); err != nil {
+		sound = ""
+	}
+	files, err := composite.Join(ctx, m, chunks, sound, dir, nil)
+	if err != nil {
+		return err
+	}
+	var out outputs
+	for i, path := range files {
+		o := output{Kind: kindMovie, Format: m.Formats[i], From: m.Start, To: m.Start + m.Length(), N: p.Movie}
+		if o.Parts, err = t.parts(path, o.Format); err != nil {
+			return err
+		}
+		out.Files = append(out.Files, o)
+	}
+	return r.queue.Done(ctx, t.job, out, t.storeNext)
+}
+
+// parts lists the files that belong to a made file, itself first, by their
+// names in the work folder. An HLS index has a folder of its own.
+func (t *task) parts(path, format string) ([]string, error) {
+	name, err := filepath.Rel(t.dir, path)
+	if err != nil {
+		return nil, fmt.Errorf("name %s: %w", path, err)
+	}
+	all := []string{name}
+	if format != composite.HLS {
+		return all, nil
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("list segments: %w", err)
+	}
+	for _, e := range entries {
+		if part := filepath.Join(filepath.Dir(name), e.Name()); part != name && e.Type().IsRegular() {
+			all = append(all, part)
+		}
+	}
+	return all, nil
+}
+
+// chunks are the paths of a movie's chunks. One that is gone, as after a move
+// to another machine, is rendered again.
+func (t *task) chunks(ctx context.Context, m *composite.Movie, movie int) ([]string, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	paths := make([]string, len(m.Chunks))
+	for n := range m.Chunks {
+		if paths[n], err = t.render(ctx, s, m, piece{movie, n}); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// made collects what the steps of a kind have made.
+func (t *task) made(rows []db.RecordingJobRow) ([]output, error) {
+	var all []output
+	for _, row := range rows {
+		if row.Kind != stepJoin && row.Kind != stepSplit && row.Kind != stepDump && row.Kind != stepEdit {
+			continue
+		}
+		var out outputs
+		if err := json.Unmarshal(row.Result.V, &out); err != nil {
+			return nil, fmt.Errorf("%w: read result of %s: %w", job.ErrHopeless, row.Kind, err)
+		}
+		all = append(all, out.Files...)
+	}
+	return all, nil
+}

@@ -1,0 +1,26 @@
+package recorder
+
+import "sync/atomic"
+
+// Stats counts since the recorder was made.
+type Stats struct {
+	// Live sessions are followed now.
+	Live int
+	// Steps were done, Failed recordings given up, Lost bursts of packets not
+	// written, Discarded sessions destroyed because nothing asked for them,
+	// Stored files put into storage, Deleted ones taken out again.
+	Steps, Failed, Lost, Discarded, Stored, Deleted int64
+}
+
+type counters struct {
+	steps, failed, lost, discarded, stored, deleted atomic.Int64
+}
+
+// Stats returns the counts so far.
+func (r *Recorder) Stats() Stats {
+	r.mu.Lock()
+	n := len(r.sessions)
+	r.mu.Unlock()
+	c := &r.count
+	return Stats{n, c.steps.Load(), c.failed.Load(), c.lost.Load(), c.discarded.Load(), c.stored.Load(), c.deleted.Load()}
+}

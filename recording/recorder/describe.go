@@ -1,0 +1,270 @@
+package recorder
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/evidence"
+	"stillwatch/internal/storage"
+	"stillwatch/recording"
+	"stillwatch/recording/archive"
+)
+
+// collect lists what the steps have made, and the mixed sound where it is a
+// file of its own.
+func (t *task) collect(rows []db.RecordingJobRow) ([]output, error) {
+	files, err := t.made(rows)
+	if err != nil {
+		return nil, err
+	}
+	merged := false
+	for _, f := range files {
+		merged = merged || f.Kind == kindMovie
+	}
+	if merged && !t.evidence() || t.run.Type == recording.TypeRaw {
+		return files, nil
+	}
+	for _, row := range rows {
+		if row.Kind != stepSound {
+			continue
+		}
+		var p piece
+		var res soundResult
+		if err := json.Unmarshal(row.Payload.V, &p); err != nil {
+			return nil, fmt.Errorf("%w: read step: %w", errHopeless, err)
+		}
+		if err := json.Unmarshal(row.Result.V, &res); err != nil {
+			return nil, fmt.Errorf("%w: read sound: %w", errHopeless, err)
+		}
+		if res.Silent {
+			continue
+		}
+		files = append(files, output{
+			Parts: []string{filepath.Join(fmt.Sprintf("movie%d", p.Movie), soundName)}, Kind: kindAudio, Format: t.soundFormat(),
+			From: res.From, To: res.To, N: p.Movie,
+		})
+	}
+	return files, nil
+}
+
+// sessionStart is the wall clock at the session's beginning.
+func (t *task) sessionStart() time.Time {
+	if t.start.IsZero() {
+		t.start = t.run.StartedAt.Time
+		if reader, err := t.r.openRaw(t.run.SessionID); err == nil {
+			t.start = reader.Session().StartedAt
+		}
+	}
+	return t.start
+}
+
+// playName is the playlist whose segments are links: what a player opens. The
+// one beside it names its segments as files, for who takes all of them away.
+const playName = recording.PlayName
+
+// playlist adds, beside an HLS index and the playlists it names, ones that
+// link to what they consist of.
+func (t *task) playlist(ctx context.Context, store *archive.Store, s stored) (stored, error) {
+	until := t.r.cfg.Now().Add(linkFor)
+	if !s.row.ExpiresAt.IsZero() && s.row.ExpiresAt.Before(until) {
+		until = s.row.ExpiresAt.Time
+	}
+	link := func(p archive.Stored) string {
+		return t.r.cfg.Objects.SignGet(storage.Ref(p.Storage, p.Key), until)
+	}
+	links := map[string]string{}
+	var lists []string
+	for i, part := range s.Parts {
+		links[filepath.Base(part)] = link(s.parts[i])
+		if i > 0 && strings.HasSuffix(part, ".m3u8") {
+			lists = append(lists, part)
+		}
+	}
+	for _, part := range append(lists, s.Parts[0]) { // the index last: it links to the others
+		text, err := os.ReadFile(filepath.Join(t.dir, part))
+		if err != nil {
+			return s, fmt.Errorf("read playlist: %w", err)
+		}
+		base := "play-" + filepath.Base(part)
+		if part == s.Parts[0] {
+			base = playName
+		}
+		name := filepath.Join(filepath.Dir(part), base)
+		if err := os.WriteFile(filepath.Join(t.dir, name), []byte(linked(string(text), links)), 0o600); err != nil {
+			return s, fmt.Errorf("write playlist: %w", err)
+		}
+		key := strings.TrimSuffix(s.row.ObjectKey, filepath.Base(s.row.ObjectKey)) + base
+		put, err := store.Put(ctx, archive.File{Path: filepath.Join(t.dir, name), Key: key, Replace: true, ContentType: "application/vnd.apple.mpegurl"})
+		if err != nil {
+			return s, err
+		}
+		links[filepath.Base(part)] = link(put)
+		s.row.Items.V = append(s.row.Items.V, put.Item())
+	}
+	return s, nil
+}
+
+// linked puts links in the place of names in a playlist (RFC 8216): lines that
+// are URIs, and the URI attributes of tags.
+func linked(text string, links map[string]string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		bare := strings.TrimRight(line, "\r\n")
+		switch {
+		case bare != "" && !strings.HasPrefix(bare, "#") && links[bare] != "":
+			line = links[bare] + "\n"
+		case strings.HasPrefix(bare, "#"):
+			if before, rest, ok := strings.Cut(bare, `URI="`); ok {
+				if name, after, ok := strings.Cut(rest, `"`); ok && links[name] != "" {
+					line = before + `URI="` + links[name] + `"` + after + "\n"
+				}
+			}
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// describe makes what belongs beside the files: metadata, and the pictures of
+// the first movie.
+func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
+	if t.run.Type == recording.TypeRaw {
+		return nil, nil
+	}
+	var out []output
+	from, to := span(all)
+	side, err := t.sidecar(all, from, to)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, output{Parts: []string{side}, Kind: kindMetadata, Format: "json", From: from, To: to})
+	for _, s := range all {
+		if s.row.Kind != kindMovie || len(s.Parts) != 1 {
+			continue
+		}
+		pictures, err := archive.ContactSheet(ctx, filepath.Join(t.dir, s.Parts[0]), t.dir, s.row.Media.V)
+		if err != nil {
+			t.log.Warn("a movie has no contact sheet", "file", s.row.Filename, "err", err)
+			break
+		}
+		for n, p := range []struct{ path, kind, track string }{
+			{pictures.ThumbnailBlurred, kindPicture, "blurred"},
+			{pictures.SheetBlurred, kindSheet, "blurred"},
+			{pictures.Thumbnail, kindPicture, "plain"},
+			{pictures.Sheet, kindSheet, "plain"},
+		} {
+			name, err := filepath.Rel(t.dir, p.path)
+			if err != nil {
+				return nil, fmt.Errorf("name %s: %w", p.path, err)
+			}
+			out = append(out, output{Parts: []string{name}, Kind: p.kind, Format: "jpg", Track: p.track, From: from, To: to, N: n})
+		}
+		break
+	}
+	return out, nil
+}
+
+// span is from the first beginning of the files to their last end.
+func span(all []stored) (from, to time.Duration) {
+	from = all[0].From
+	for _, s := range all {
+		from, to = min(from, s.From), max(to, s.To)
+	}
+	return from, to
+}
+
+// sidecar writes the JSON that says which file is whose, and when.
+func (t *task) sidecar(all []stored, from, to time.Duration) (string, error) {
+	start := t.sessionStart()
+	side := archive.NewSidecar(t.run.ID, start.Add(from), start.Add(to), !t.plan.VideoOnly, !t.plan.AudioOnly)
+	for _, s := range all {
+		switch {
+		case s.row.Kind == kindVideo:
+			side.AddVideo(s.UserID, s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
+		case s.row.Kind == kindMovie && side.Audio == nil && len(side.Videos) == 0 && !t.evidence():
+			side.AddVideo("", s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
+		case s.row.Kind == kindAudio && s.UserID == "":
+			side.SetAudio(s.row.ObjectKey, s.row.Size)
+		}
+	}
+	text, err := json.MarshalIndent(side, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("write metadata: %w", err)
+	}
+	const name = "metadata.json"
+	if err := os.WriteFile(filepath.Join(t.dir, name), append(text, '\n'), 0o600); err != nil {
+		return "", fmt.Errorf("write metadata: %w", err)
+	}
+	return name, nil
+}
+
+// push sends the files to the plan's endpoint besides.
+func (t *task) push(ctx context.Context, all []stored) error {
+	if t.r.cfg.Client == nil {
+		return fmt.Errorf("%w: there is no way out to the destination", errHopeless)
+	}
+	var files []archive.PushFile
+	for _, s := range all {
+		for i, part := range s.Parts {
+			files = append(files, archive.PushFile{
+				Path: filepath.Join(t.dir, part), Name: filepath.Base(s.parts[i].Key), ContentType: "",
+				Meta: map[string]any{
+					"kind": s.row.Kind, "format": s.row.Format, "user_id": s.UserID, "track_type": s.Track,
+					"start_time": s.row.StartedAt.UTC(), "end_time": s.row.EndedAt.UTC(),
+				},
+			})
+		}
+	}
+	about := map[string]any{
+		"call_cid": t.run.CID, "session_id": t.run.SessionID, "egress_id": t.run.ID, "recording_type": t.run.Type,
+		"start_time": t.run.StartedAt.UTC(), "end_time": t.run.StoppedAt.UTC(), "custom": custom(t.run),
+	}
+	return archive.Push(ctx, t.r.cfg.Client, t.plan.Destination, t.run.ID, about, files)
+}
+
+// manifest chains and signs what was stored: every object with its size and
+// hash, and by which plan it was made.
+func (t *task) manifest(all []stored) (string, error) {
+	m := evidence.New("recording:"+t.run.ID, "recorder", t.r.cfg.Now())
+	note, err := json.Marshal(map[string]any{
+		"cid": t.run.CID, "session_id": t.run.SessionID, "type": t.run.Type, "lane": t.run.Lane, "flagged": bool(t.run.Flagged), "plan": t.run.Plan.V,
+	})
+	if err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	stop := t.run.StoppedAt.Time
+	err = m.Add(evidence.Entry{Kind: "recording", ID: t.run.ID, At: t.run.StartedAt.Time, Until: &stop, Clock: evidence.ClockServer, Note: note})
+	if err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	for _, s := range all {
+		until := s.row.EndedAt.Time
+		for _, item := range s.row.Items.V {
+			err := m.Add(evidence.Entry{
+				Kind: "file", ID: s.row.ID, Name: item.Key, Key: item.Key, Size: item.Size, SHA256: item.Checksum.SHA256,
+				At: s.row.StartedAt.Time, Until: &until, Clock: evidence.ClockServer, Actor: s.UserID,
+			})
+			if err != nil {
+				return "", fmt.Errorf("write manifest: %w", err)
+			}
+		}
+	}
+	if err := m.Sign(t.r.cfg.Evidence); err != nil {
+		return "", fmt.Errorf("sign manifest: %w", err)
+	}
+	text, err := m.Encode()
+	if err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	const name = "manifest.json"
+	if err := os.WriteFile(filepath.Join(t.dir, name), text, 0o600); err != nil {
+		return "", fmt.Errorf("write manifest: %w", err)
+	}
+	return name, nil
+}

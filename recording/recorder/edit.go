@@ -1,0 +1,286 @@
+package recorder
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/internal/jail"
+	"stillwatch/internal/storage"
+	"stillwatch/recording"
+	"stillwatch/recording/archive"
+	"stillwatch/recording/composite"
+)
+
+// edit is the payload of an edit step: files to join in order, or one to cut.
+type edit struct {
+	Files []string `json:"files"`
+	// From and To cut a single file, from its beginning; To 0 does not.
+	From     time.Duration `json:"from"`
+	To       time.Duration `json:"to"`
+	Filename string        `json:"filename"`
+}
+
+func (r *Recorder) splice(ctx context.Context, o recording.SpliceOrder) (string, error) {
+	return r.orderEdit(ctx, o.CID, edit{Files: o.Files, Filename: o.Filename}, o.Storage, o.By, o.Custom)
+}
+
+func (r *Recorder) trim(ctx context.Context, o recording.TrimOrder) (string, error) {
+	return r.orderEdit(ctx, "", edit{Files: []string{o.File}, From: o.From, To: o.To, Filename: o.Filename}, o.Storage, o.By, o.Custom)
+}
+
+// orderEdit writes the recording that an edit will be, and its step.
+func (r *Recorder) orderEdit(ctx context.Context, cid string, e edit, where, by string, through map[string]any) (id string, err error) {
+	err = r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		files, err := readFiles(ctx, tx, e.Files)
+		if err != nil {
+			return err
+		}
+		first := files[0]
+		for _, f := range files {
+			switch {
+			case cid != "" && f.CID != cid, f.CID != first.CID:
+				return &recording.FieldError{Field: "files", Want: "must all be of the call " + first.CID}
+			case !editable(f):
+				return &recording.FieldError{Field: "files", Want: "must be movies, video or sound in files of one piece that are not encrypted"}
+			case (f.Kind == kindAudio) != (first.Kind == kindAudio):
+				return &recording.FieldError{Field: "files", Want: "must all have pictures, or none"}
+			}
+		}
+		if length := first.EndedAt.Sub(first.StartedAt.Time); e.To > 0 && e.From >= length {
+			return &recording.FieldError{Field: "from", Want: fmt.Sprintf("must be below the file's length of %.3f seconds", length.Seconds())}
+		}
+		plan := recording.DefaultPlan()
+		var old db.RecordingRow
+		if err := tx.NewSelect().Model(&old).Where("id = ?", first.RecordingID).Scan(ctx); err == nil {
+			_ = json.Unmarshal(old.Plan.V, &plan)
+		}
+		plan.CompositeFormats, plan.Destination = []string{first.Format}, ""
+		id = event.NewID()
+		run, err := newRun(id, first.CID, first.SessionID, r.cfg.Node, first.Type, first.Lane, plan, first.StartedAt.Time)
+		if err != nil {
+			return err
+		}
+		now := db.At(r.cfg.Now())
+		run.State, run.Storage, run.RequestedBy, run.CreatedAt, run.UpdatedAt, run.StoppedAt = db.RecordingProcessing, where, by, now, now, now
+		if through != nil {
+			run.Custom.V = through
+		}
+		if _, err := tx.NewInsert().Model(&run).Returning("NULL").Exec(ctx); err != nil {
+			return fmt.Errorf("write recording %s: %w", id, err)
+		}
+		return r.queue.Add(ctx, tx, id, stepEdit, 0, e)
+	})
+	r.poke()
+	return id, err
+}
+
+// editable tells whether a file can be joined or cut.
+func editable(f db.RecordingFileRow) bool {
+	return slices.Contains([]string{kindMovie, kindVideo, kindAudio}, f.Kind) && len(f.Items.V) == 1 && !bool(f.Encrypted)
+}
+
+// readFiles reads files in the order of their ids.
+func readFiles(ctx context.Context, tx bun.IDB, ids []string) ([]db.RecordingFileRow, error) {
+	var rows []db.RecordingFileRow
+	if err := tx.NewSelect().Model(&rows).Where("id IN (?)", bun.List(ids)).Where("deleted_at = 0").Scan(ctx); err != nil {
+		return nil, fmt.Errorf("read files: %w", err)
+	}
+	out := make([]db.RecordingFileRow, 0, len(ids))
+	for _, id := range ids {
+		i := slices.IndexFunc(rows, func(r db.RecordingFileRow) bool { return r.ID == id })
+		if i < 0 {
+			return nil, recording.ErrUnknown
+		}
+		out = append(out, rows[i])
+	}
+	if len(out) == 0 {
+		return nil, recording.ErrUnknown
+	}
+	return out, nil
+}
+
+// editStep fetches the files, joins or cuts them, and has the result stored.
+func (r *Recorder) editStep(ctx context.Context, t *task) error {
+	var e edit
+	if err := t.job.Read(&e); err != nil {
+		return err
+	}
+	files, err := readFiles(ctx, r.cfg.DB, e.Files)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errHopeless, err)
+	}
+	var names []string
+	for i, f := range files {
+		name := fmt.Sprintf("in%d.%s", i, extension(output{Format: f.Format}))
+		if err := t.fetch(ctx, f, name); err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	first, last := files[0], files[len(files)-1]
+	out := output{Kind: first.Kind, Format: first.Format, UserID: first.UserID, Track: first.TrackType, From: 0, To: last.EndedAt.Sub(first.StartedAt.Time)}
+	name := "out." + extension(out)
+	if len(files) == 1 {
+		out.From, out.To = e.From, min(e.To, out.To)
+		err = t.cut(ctx, names[0], name, e.From, e.To, first)
+	} else {
+		err = t.concat(ctx, names, name, files)
+	}
+	if err != nil {
+		return err
+	}
+	out.Parts = []string{name}
+	return r.queue.Done(ctx, t.job, outputs{Files: []output{out}}, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+}
+
+// fetch brings a stored file here.
+func (t *task) fetch(ctx context.Context, f db.RecordingFileRow, name string) error {
+	in, err := t.r.cfg.Objects.Open(ctx, storage.Ref(f.Storage, f.ObjectKey))
+	if err != nil {
+		return fmt.Errorf("%w: fetch %s: %w", archive.ErrStoreDown, f.Filename, err)
+	}
+	defer in.Close()
+	out, err := os.Create(filepath.Join(t.dir, name))
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", f.Filename, err)
+	}
+	_, err = io.Copy(out, in)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", f.Filename, err)
+	}
+	return nil
+}
+
+// cut makes a clip to the picture, which has to be encoded again: a copy could
+// begin at keyframes alone.
+func (t *task) cut(ctx context.Context, in, out string, from, to time.Duration, f db.RecordingFileRow) error {
+	args := []string{"-i", "file:" + in, "-ss", seconds(from), "-to", seconds(to)}
+	return t.ffmpeg(ctx, append(append(args, codecs(f)...), "file:"+out))
+}
+
+// concat joins files: as they are where their parameters agree, else encoded
+// again at the size of the first.
+func (t *task) concat(ctx context.Context, in []string, out string, files []db.RecordingFileRow) error {
+	if same(files) {
+		var list strings.Builder
+		for _, name := range in {
+			fmt.Fprintf(&list, "file '%s'\n", name)
+		}
+		if err := os.WriteFile(filepath.Join(t.dir, "list.txt"), []byte(list.String()), 0o600); err != nil {
+			return fmt.Errorf("write list: %w", err)
+		}
+		args := []string{"-f", "concat", "-safe", "1", "-i", "file:list.txt", "-c", "copy"}
+		if files[0].Format == composite.MP4 {
+			args = append(args, "-movflags", "+faststart")
+		}
+		return t.ffmpeg(ctx, append(args, "file:"+out))
+	}
+	var args []string
+	for _, name := range in {
+		args = append(args, "-i", "file:"+name)
+	}
+	args = append(args, "-filter_complex", spliceGraph(files))
+	if files[0].Kind != kindAudio {
+		args = append(args, "-map", "[v]")
+	}
+	args = append(args, "-map", "[a]")
+	return t.ffmpeg(ctx, append(append(args, codecs(files[0])...), "file:"+out))
+}
+
+// spliceGraph scales each picture to the first one's size, and gives silence
+// to files without sound.
+func spliceGraph(files []db.RecordingFileRow) string {
+	var b strings.Builder
+	w, h := size(files[0])
+	pairs := ""
+	for i, f := range files {
+		if files[0].Kind != kindAudio {
+			fmt.Fprintf(&b, "[%d:v]scale=%d:%d:force_original_aspect_ratio=decrease,pad=%d:%d:-1:-1,setsar=1,fps=25,format=yuv420p[v%d];", i, w, h, w, h, i)
+			pairs += fmt.Sprintf("[v%d]", i)
+		}
+		if stream(f, "audio") {
+			fmt.Fprintf(&b, "[%d:a]aresample=48000,aformat=channel_layouts=stereo[a%d];", i, i)
+		} else {
+			fmt.Fprintf(&b, "anullsrc=r=48000:cl=stereo:d=%s[a%d];", seconds(f.EndedAt.Sub(f.StartedAt.Time)), i)
+		}
+		pairs += fmt.Sprintf("[a%d]", i)
+	}
+	if files[0].Kind == kindAudio {
+		fmt.Fprintf(&b, "%sconcat=n=%d:v=0:a=1[a]", pairs, len(files))
+	} else {
+		fmt.Fprintf(&b, "%sconcat=n=%d:v=1:a=1[v][a]", pairs, len(files))
+	}
+	return b.String()
+}
+
+// same tells whether files can be joined without encoding again.
+func same(files []db.RecordingFileRow) bool {
+	key := func(f db.RecordingFileRow) string {
+		k := f.Format
+		for _, s := range f.Media.V.Streams {
+			k += fmt.Sprintf("|%s %s %dx%d %d %d", s.CodecType, s.CodecName, s.Width, s.Height, s.Channels, s.SampleRate)
+		}
+		return k
+	}
+	for _, f := range files {
+		// What a browser sent may change within one file; ours does not.
+		if key(f) != key(files[0]) || f.Kind == kindVideo {
+			return false
+		}
+	}
+	return true
+}
+
+func stream(f db.RecordingFileRow, kind string) bool {
+	return slices.ContainsFunc(f.Media.V.Streams, func(s event.MediaStream) bool { return s.CodecType == kind })
+}
+
+func size(f db.RecordingFileRow) (w, h int) {
+	for _, s := range f.Media.V.Streams {
+		if s.Width > 0 {
+			return s.Width &^ 1, s.Height &^ 1
+		}
+	}
+	return 1280, 720
+}
+
+// codecs encode to what a file's format takes.
+func codecs(f db.RecordingFileRow) []string {
+	switch f.Format {
+	case composite.WebM:
+		return []string{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-crf", "33", "-b:v", "0", "-c:a", "libopus", "-b:a", "96k"}
+	case "ogg":
+		return []string{"-c:a", "libopus", "-b:a", "96k"}
+	case "wav":
+		return []string{"-c:a", "pcm_s16le"}
+	case "wav-8bit":
+		return []string{"-c:a", "pcm_u8", "-ar", "16000", "-ac", "1"}
+	case "aac":
+		return []string{"-c:a", "aac", "-b:a", "128k"}
+	case "flv":
+		return []string{"-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-c:a", "aac", "-b:a", "128k"}
+	}
+	return []string{"-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart"}
+}
+
+// ffmpeg runs in the recording's work folder, locked in.
+func (t *task) ffmpeg(ctx context.Context, args []string) error {
+	base := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-threads", "2"}
+	return jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(base, args...), Dir: t.dir})
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.6f", d.Seconds()) }

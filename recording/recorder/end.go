@@ -1,0 +1,289 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/recording"
+	"stillwatch/recording/raw"
+)
+
+// finish is the end of a session: its folder is closed, and once the flags of
+// its last moments can be known it is decided what becomes of it.
+func (l *live) finish(at time.Time) {
+	l.untap()
+	if l.writer != nil {
+		l.note(raw.Entry{Kind: raw.Ended, At: l.offset(at)})
+		if err := l.writer.Close(); err != nil {
+			l.r.log.Error("packets were not all written", "call", l.info.CID, "err", err)
+		}
+	}
+	if l.writer == nil && len(l.runs) == 0 {
+		return
+	}
+	l.r.decideLater(l.info.SessionID, len(l.runs) > 0)
+}
+
+// decideLater decides over a session's packets after the grace. If the process
+// ends before, the next one decides.
+func (r *Recorder) decideLater(sessionID string, runs bool) {
+	r.setUndecided(sessionID, true)
+	r.tasks.Go(func(ctx context.Context) {
+		// What is known to be kept need not wait for what may be.
+		if runs {
+			if err := r.decide(ctx, sessionID, false); err != nil && ctx.Err() == nil {
+				r.log.Warn("runs of a session end later", "session", sessionID, "err", err)
+			}
+		}
+		select {
+		case <-time.After(r.cfg.FlagGrace):
+		case <-ctx.Done():
+			return
+		}
+		for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+			err := r.decide(ctx, sessionID, true)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			r.log.Error("it is not decided yet whether a session is kept", "session", sessionID, "err", err)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// takeUp decides over the sessions that an earlier run of this node left.
+func (r *Recorder) takeUp(ctx context.Context) error {
+	dirs, err := os.ReadDir(filepath.Join(r.cfg.Dir, "raw"))
+	if err != nil {
+		return fmt.Errorf("look for packets of earlier sessions: %w", err)
+	}
+	sessions := map[string]bool{}
+	for _, d := range dirs {
+		sessions[d.Name()] = true
+	}
+	var on []string
+	err = r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).ColumnExpr("DISTINCT session_id").Where("node = ?", r.cfg.Node).
+		Where("state = ?", db.RecordingOn).Where("session_id <> ''").Scan(ctx, &on)
+	if err != nil {
+		return fmt.Errorf("look for runs of earlier sessions: %w", err)
+	}
+	for _, id := range on {
+		sessions[id] = true
+	}
+	for id := range sessions {
+		r.decideLater(id, true)
+	}
+	return nil
+}
+
+// decide ends the runs of a session that is over, adds those that a flag asks
+// for, and destroys the packets when nothing wants them. Deciding again
+// changes nothing.
+func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) error {
+	reader, err := r.openRaw(sessionID)
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
+		return err
+	}
+	var info raw.SessionInfo
+	end := r.cfg.Now()
+	if !gone {
+		info = reader.Session()
+		end = info.StartedAt.Add(reader.Length())
+	}
+	err = r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		// Without its key a folder cannot be read by anybody: it was being made,
+		// or being destroyed. Runs that were on fail then, in their first step.
+		if !gone {
+			if err := r.addFlagged(ctx, tx, info, end); err != nil {
+				return err
+			}
+		}
+		var on []db.RecordingRow
+		if err := tx.NewSelect().Model(&on).Where("session_id = ?", sessionID).Where("state = ?", db.RecordingOn).Scan(ctx); err != nil {
+			return fmt.Errorf("read runs of session %s: %w", sessionID, err)
+		}
+		for i := range on {
+			if err := r.endRun(ctx, tx, &on[i], end); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.poke()
+	if !last {
+		return nil
+	}
+	r.setUndecided(sessionID, false)
+	return r.release(ctx, sessionID)
+}
+
+func (r *Recorder) setUndecided(sessionID string, on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if on {
+		r.undecided[sessionID] = true
+	} else {
+		delete(r.undecided, sessionID)
+	}
+}
+
+// busy tells whether a session still writes, or may yet be flagged.
+func (r *Recorder) busy(sessionID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.undecided[sessionID] || r.sessions[sessionID] != nil
+}
+
+// addFlagged begins the runs that a flag asks for, if the call was flagged in
+// this session.
+func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionInfo, end time.Time) error {
+	var call db.CallRow
+	err := tx.NewSelect().Model(&call).Where("cid = ?", info.CID).Scan(ctx)
+	if db.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read call %s: %w", info.CID, err)
+	}
+	plan, err := r.cfg.Plan(call.Settings.V, call.RecordingDecision.V)
+	if err != nil {
+		return err
+	}
+	flags, err := r.flagsOf(ctx, tx, info, end)
+	if err != nil || len(flags) == 0 {
+		return err
+	}
+	denied := ""
+	if call.RecordingDecision.V.Denied {
+		denied = call.RecordingDecision.V.Source
+	}
+	for _, f := range flaggedRuns(info, plan) {
+		run, err := newRun(f.id, info.CID, info.SessionID, r.cfg.Node, f.typ, f.lane, plan, info.StartedAt)
+		if err != nil {
+			return err
+		}
+		run.Flagged = true
+		if _, err := r.insertRun(ctx, tx, run); err != nil {
+			return err
+		}
+		if f.lane != db.LaneEvidence || denied == "" {
+			continue
+		}
+		for _, a := range flags {
+			o := recording.Override{CID: info.CID, SessionID: info.SessionID, ActionID: a.ID, Source: denied, At: a.RequestedAt.Time}
+			if err := recording.NoteOverride(ctx, tx, o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flaggedRun is a run that a flag asks for. Its id follows from the session,
+// so that it begins once, whoever sees the flag first.
+type flaggedRun struct{ id, typ, lane string }
+
+func flaggedRuns(info raw.SessionInfo, plan recording.Plan) []flaggedRun {
+	var out []flaggedRun
+	for typ, mode := range map[string]string{
+		recording.TypeComposite: plan.Composite, recording.TypeIndividual: plan.Individual, recording.TypeRaw: plan.Raw,
+	} {
+		if mode == recording.ModeOnFlag {
+			out = append(out, flaggedRun{event.DeriveID("recording", info.SessionID, typ), typ, db.LaneBusiness})
+		}
+	}
+	if plan.Evidence == recording.ModeOnFlag {
+		out = append(out, flaggedRun{event.DeriveID("evidence", info.SessionID), recording.TypeComposite, db.LaneEvidence})
+	}
+	return out
+}
+
+// flagsOf reads what was done about somebody in the session and not withheld.
+func (r *Recorder) flagsOf(ctx context.Context, tx bun.IDB, info raw.SessionInfo, end time.Time) ([]db.ActionRow, error) {
+	var rows []db.ActionRow
+	err := tx.NewSelect().Model(&rows).Where("cid = ?", info.CID).
+		Where("kind IN (?)", bun.List(flagKinds)).Where("state <> ?", db.ActionStateWithheld).
+		Where("session_id = ? OR (session_id = '' AND requested_at >= ? AND requested_at <= ?)",
+			info.SessionID, db.At(info.StartedAt), db.At(end.Add(r.cfg.FlagGrace))).
+		Order("requested_at").Limit(1000).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read flags of session %s: %w", info.SessionID, err)
+	}
+	return rows, nil
+}
+
+// flagKinds are the actions that make a call a flagged one.
+var flagKinds = []string{
+	string(event.ActionFlag), string(event.ActionWarn), string(event.ActionBlur), string(event.ActionMute),
+	string(event.ActionKick), string(event.ActionBan), string(event.ActionEndCall),
+}
+
+// release destroys the packets of a session that no run needs any more.
+func (r *Recorder) release(ctx context.Context, sessionID string) error {
+	if r.cfg.WorkerOnly || r.busy(sessionID) {
+		return nil
+	}
+	needed, err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).Where("session_id = ?", sessionID).
+		Where("state IN (?, ?, ?)", db.RecordingOn, db.RecordingProcessing, db.RecordingFailed).Exists(ctx)
+	if err != nil {
+		return fmt.Errorf("look who needs session %s: %w", sessionID, err)
+	}
+	if needed {
+		return nil
+	}
+	r.forget(sessionID)
+	if err := raw.Destroy(r.rawDir(sessionID)); err != nil {
+		return fmt.Errorf("destroy packets of session %s: %w", sessionID, err)
+	}
+	r.count.discarded.Add(1)
+	r.log.Debug("packets of a session are gone", "session", sessionID)
+	return nil
+}
+
+// watchFlags begins the runs that a flag asks for while the call still runs,
+// so that it shows at once that it is recorded. What is missed here is seen at
+// the session's end.
+func (r *Recorder) watchFlags(ctx context.Context) {
+	err := r.cfg.Bus.Consume(ctx, r.flagSubscription())
+	if err != nil && ctx.Err() == nil {
+		r.log.Error("flags are seen at the end of calls only", "err", err)
+	}
+}
+
+// flag begins what a flag asks for.
+func (l *live) flag(a event.ActionRequested) {
+	if !l.ready || l.writer == nil {
+		return
+	}
+	l.note(raw.Entry{Kind: raw.Flagged, At: l.offset(l.r.cfg.Now()), UserID: a.UserID, Detail: a.ActionID})
+	for _, f := range flaggedRuns(l.info, l.plan) {
+		if l.runs[f.id] != nil {
+			continue
+		}
+		l.startRun(f.id, f.typ, f.lane, l.info.StartedAt, func(ctx context.Context, tx bun.Tx) error {
+			if f.lane != db.LaneEvidence || l.denied == "" {
+				return nil
+			}
+			return recording.NoteOverride(ctx, tx, recording.Override{
+				CID: l.info.CID, SessionID: l.info.SessionID, ActionID: a.ActionID, Source: l.denied, At: l.r.cfg.Now(),
+			})
+		})
+	}
+}

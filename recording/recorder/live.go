@@ -1,0 +1,381 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/recording"
+	"stillwatch/recording/raw"
+)
+
+// Session is a live session, as the calls of this node know it.
+type Session = raw.SessionInfo
+
+// Track is a live track. Its methods return without waiting.
+type Track interface {
+	// Streams describes the track's streams as they are now, one a simulcast
+	// layer; ID and At are left empty.
+	Streams() []raw.StreamInfo
+	// TapRaw lets the packets of a layer through as they arrive, decrypted and
+	// otherwise unchanged; a packet is valid during the call.
+	TapRaw(rid string, fn func(b []byte, at time.Time)) (stop func())
+	// TapReports does so with the sender reports (RFC 3550, section 6.4.1).
+	TapReports(rid string, fn func(b []byte, at time.Time)) (stop func())
+	RequestKeyframe(rid string)
+}
+
+// live is a session that runs. One goroutine does what happens to it, in order.
+type live struct {
+	r    *Recorder
+	info Session
+	log  func(msg string, args ...any)
+
+	wakeup chan struct{}
+	mu     sync.Mutex
+	todo   []func()
+	over   bool // nothing more comes
+
+	// Below, of the goroutine alone.
+
+	plan   recording.Plan
+	denied string // what forbids business recording
+	ready  bool   // the plan is known
+	writer *raw.Writer
+	tapped bool
+	tracks map[string]*liveTrack
+	// first and second are when the first and the second participant came.
+	people        map[string]struct{}
+	first, second time.Duration
+	runs          map[string]*db.RecordingRow // by type and lane, those that are on
+	flags         []flag
+	lost          bool
+}
+
+type liveTrack struct {
+	Track
+	taken map[string]bool // by rid
+	stops []func()
+}
+
+type flag struct {
+	ActionID, UserID string
+	At               time.Duration
+}
+
+// SessionStarted begins to follow a session.
+func (r *Recorder) SessionStarted(s Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.sessions[s.SessionID] != nil {
+		return
+	}
+	l := &live{
+		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{},
+		people: map[string]struct{}{}, runs: map[string]*db.RecordingRow{}, second: -1,
+	}
+	r.sessions[s.SessionID] = l
+	r.ending.Go(l.run)
+	l.do(l.begin)
+}
+
+func (r *Recorder) session(id string) *live {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions[id]
+}
+
+// byCall finds the live session of a call.
+func (r *Recorder) byCall(cid string) *live {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.sessions {
+		if l.info.CID == cid && !l.isOver() {
+			return l
+		}
+	}
+	return nil
+}
+
+// SessionEnded tells that the last participant has left.
+func (r *Recorder) SessionEnded(sessionID string, at time.Time) {
+	if l := r.session(sessionID); l != nil {
+		l.last(func() { l.finish(at) })
+	}
+}
+
+// Joined and Left tell of a participant's connection.
+func (r *Recorder) Joined(sessionID, userSessionID, userID, role string, at time.Time) {
+	if l := r.session(sessionID); l != nil {
+		l.do(func() { l.joined(userSessionID, userID, role, at) })
+	}
+}
+
+// Left tells that a connection ended.
+func (r *Recorder) Left(sessionID, userSessionID, userID string, at time.Time) {
+	if l := r.session(sessionID); l != nil {
+		l.do(func() {
+			l.note(raw.Entry{Kind: raw.Left, At: l.offset(at), UserID: userID, UserSessionID: userSessionID})
+		})
+	}
+}
+
+// TrackAdded tells of a track. LayersChanged tells that it has more layers now.
+func (r *Recorder) TrackAdded(sessionID, trackID string, t Track) {
+	if l := r.session(sessionID); l != nil {
+		l.do(func() {
+			l.tracks[trackID] = &liveTrack{Track: t, taken: map[string]bool{}}
+			l.tap(l.tracks[trackID])
+		})
+	}
+}
+
+// LayersChanged tells that a track has got another layer.
+func (r *Recorder) LayersChanged(sessionID, trackID string) {
+	if l := r.session(sessionID); l != nil {
+		l.do(func() {
+			if t := l.tracks[trackID]; t != nil {
+				l.tap(t)
+			}
+		})
+	}
+}
+
+// TrackRemoved tells that a track has ended.
+func (r *Recorder) TrackRemoved(sessionID, trackID string) {
+	if l := r.session(sessionID); l != nil {
+		at := r.cfg.Now()
+		l.do(func() {
+			if t := l.tracks[trackID]; t != nil {
+				t.stop()
+				delete(l.tracks, trackID)
+			}
+			l.note(raw.Entry{Kind: raw.Removed, At: l.offset(at), TrackID: trackID})
+		})
+	}
+}
+
+// TrackMuted tells that the packets of a track have stopped, or come again.
+func (r *Recorder) TrackMuted(sessionID, trackID string, muted bool) {
+	if l := r.session(sessionID); l != nil {
+		at, kind := r.cfg.Now(), raw.Unmuted
+		if muted {
+			kind = raw.Muted
+		}
+		l.do(func() { l.note(raw.Entry{Kind: kind, At: l.offset(at), TrackID: trackID}) })
+	}
+}
+
+func (t *liveTrack) stop() {
+	for _, stop := range t.stops {
+		stop()
+	}
+	t.stops, t.taken = nil, map[string]bool{}
+}
+
+// do has the session's goroutine do something after all that came before.
+func (l *live) do(f func()) { l.put(f, false) }
+
+// last is do for what nothing follows.
+func (l *live) last(f func()) { l.put(f, true) }
+
+func (l *live) put(f func(), over bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return
+	}
+	l.todo, l.over = append(l.todo, f), over
+	select {
+	case l.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+func (l *live) isOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
+}
+
+// run does what is put, until the last of it is done.
+func (l *live) run() {
+	for range l.wakeup {
+		l.mu.Lock()
+		todo, over := l.todo, l.over
+		l.todo = nil
+		l.mu.Unlock()
+		for _, f := range todo {
+			f()
+		}
+		if over {
+			l.r.mu.Lock()
+			delete(l.r.sessions, l.info.SessionID)
+			l.r.mu.Unlock()
+			return
+		}
+	}
+}
+
+// offset is a moment since the session's start.
+func (l *live) offset(at time.Time) time.Duration { return max(0, at.Sub(l.info.StartedAt)) }
+
+// begin reads the call's plan and starts what starts by itself.
+func (l *live) begin() {
+	err := l.r.retry(func(ctx context.Context) error { return l.readPlan(ctx) })
+	if err != nil {
+		l.r.log.Error("a call is not recorded: its plan cannot be read", "call", l.info.CID, "err", err)
+		return
+	}
+	l.ready = true
+	if l.plan.Spools() || l.plan.PreRoll > 0 && l.plan.Composite != recording.ModeDisabled {
+		l.open()
+	}
+	l.startAuto()
+	l.startArmed()
+}
+
+func (l *live) readPlan(ctx context.Context) error {
+	var call db.CallRow
+	if err := l.r.cfg.DB.NewSelect().Model(&call).Where("cid = ?", l.info.CID).Scan(ctx); err != nil {
+		return fmt.Errorf("read call %s: %w", l.info.CID, err)
+	}
+	plan, err := l.r.cfg.Plan(call.Settings.V, call.RecordingDecision.V)
+	if err != nil {
+		return err
+	}
+	l.plan, l.denied = plan, ""
+	if call.RecordingDecision.V.Denied {
+		l.denied = call.RecordingDecision.V.Source
+	}
+	return nil
+}
+
+// open makes the folder of the session and taps what is there.
+func (l *live) open() {
+	if l.writer == nil {
+		if err := l.create(); err != nil {
+			l.r.log.Error("a call is not recorded", "call", l.info.CID, "err", err)
+			l.r.count.failed.Add(1)
+			return
+		}
+	}
+	l.tapped = true
+	for _, t := range l.tracks {
+		l.tap(t)
+	}
+}
+
+func (l *live) create() error {
+	dir := l.r.rawDir(l.info.SessionID)
+	key := raw.NewKey()
+	w, err := raw.Create(dir, key, l.info, raw.Options{
+		MaxBytes: l.r.cfg.SpoolBytes, OnLost: l.onLost, Log: l.r.log, Now: l.r.cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	if err := raw.SaveKey(dir, key, l.r.cfg.Seal); err != nil {
+		return errors.Join(err, w.Close(), raw.Destroy(dir))
+	}
+	l.writer = w
+	return nil
+}
+
+// close stops tapping while nobody needs packets. What was written stays.
+func (l *live) untap() {
+	l.tapped = false
+	for _, t := range l.tracks {
+		t.stop()
+	}
+}
+
+// tap lets the packets of those layers that are not yet tapped into the folder.
+func (l *live) tap(t *liveTrack) {
+	if !l.tapped || l.writer == nil {
+		return
+	}
+	for _, info := range t.Streams() {
+		if t.taken[info.RID] || !l.wants(info) {
+			continue
+		}
+		info.ID, info.At = event.NewID(), l.offset(l.r.cfg.Now())
+		s, err := l.writer.Stream(info)
+		if err != nil {
+			l.onLost(err)
+			continue
+		}
+		t.taken[info.RID] = true
+		t.stops = append(t.stops,
+			t.TapRaw(info.RID, func(b []byte, at time.Time) { s.Write(b, false, at) }),
+			t.TapReports(info.RID, func(b []byte, at time.Time) { s.Write(b, true, at) }))
+		if info.Video() {
+			t.RequestKeyframe(info.RID)
+		}
+	}
+}
+
+// wants leaves out what the plan does not record at all.
+func (l *live) wants(s raw.StreamInfo) bool {
+	for _, id := range l.plan.Omit {
+		if id == s.UserID {
+			return false
+		}
+	}
+	if l.plan.Evidence == recording.ModeOnFlag {
+		return true
+	}
+	return !(l.plan.AudioOnly && s.Video()) && !(l.plan.VideoOnly && !s.Video())
+}
+
+func (l *live) note(e raw.Entry) {
+	if l.writer == nil {
+		return
+	}
+	if err := l.writer.Note(e); err != nil {
+		l.onLost(err)
+	}
+}
+
+func (l *live) joined(userSessionID, userID, role string, at time.Time) {
+	off := l.offset(at)
+	l.people[userID] = struct{}{}
+	if len(l.people) == 2 && l.second < 0 {
+		l.second = off
+	}
+	l.note(raw.Entry{Kind: raw.Joined, At: off, UserID: userID, UserSessionID: userSessionID, Role: role, Name: l.name(userID)})
+}
+
+// name is what a user is called, "" if that is not known.
+func (l *live) name(userID string) string {
+	var name string
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	_ = l.r.cfg.DB.NewSelect().Model((*db.UserRow)(nil)).Column("name").Where("id = ?", userID).Scan(ctx, &name)
+	return name
+}
+
+// onLost is told once of each burst of packets that could not be written. It
+// may come from any goroutine.
+func (l *live) onLost(err error) {
+	l.r.count.lost.Add(1)
+	l.r.log.Error("packets of a call are lost", "call", l.info.CID, "session", l.info.SessionID, "err", err)
+	l.do(func() { l.tellLost(err) })
+}
+
+// abandon closes the folder as it is: the process ends, and the next one takes
+// it up.
+func (l *live) abandon() {
+	l.last(func() {
+		l.untap()
+		if l.writer != nil {
+			if err := l.writer.Close(); err != nil {
+				l.r.log.Error("packets were not all written", "call", l.info.CID, "err", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"stillwatch/recording/media"
+)
+
+// maxLoaded is how many sessions are kept read: what is known of an hour of
+// four participants takes some 30 MB.
+const maxLoaded = 3
+
+// loaded is a session that was read. ready is closed when it is.
+type loaded struct {
+	sessionID string
+	ready     chan struct{}
+	s         *media.Session
+	err       error
+}
+
+// load reads a session's packets, or takes what an earlier step read. A session
+// that still runs is read anew each time.
+func (r *Recorder) load(ctx context.Context, sessionID string) (*media.Session, error) {
+	if r.session(sessionID) != nil {
+		return r.read(ctx, sessionID)
+	}
+	r.mu.Lock()
+	if i := slices.IndexFunc(r.loaded, func(l *loaded) bool { return l.sessionID == sessionID }); i >= 0 {
+		l := r.loaded[i]
+		r.mu.Unlock()
+		select {
+		case <-l.ready:
+			return l.s, l.err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	l := &loaded{sessionID: sessionID, ready: make(chan struct{})}
+	r.loaded = append(r.loaded, l)
+	if len(r.loaded) > maxLoaded {
+		r.loaded = slices.Delete(r.loaded, 0, 1)
+	}
+	r.mu.Unlock()
+	l.s, l.err = r.read(ctx, sessionID)
+	if l.err != nil {
+		r.forget(sessionID)
+	}
+	close(l.ready)
+	return l.s, l.err
+}
+
+// forget drops what was read of a session.
+func (r *Recorder) forget(sessionID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loaded = slices.DeleteFunc(r.loaded, func(l *loaded) bool { return l.sessionID == sessionID })
+}
+
+func (r *Recorder) read(ctx context.Context, sessionID string) (*media.Session, error) {
+	reader, err := r.openRaw(sessionID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w: %w", errHopeless, errEmpty, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errPackets, err)
+	}
+	s, err := media.LoadContext(ctx, reader)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errPackets, err)
+	}
+	return s, nil
+}

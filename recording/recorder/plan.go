@@ -1,0 +1,280 @@
+package recorder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/recording"
+	"stillwatch/recording/composite"
+	"stillwatch/recording/job"
+	"stillwatch/recording/media"
+)
+
+// maxMix is the most participants of a composite that no option enlarges.
+const maxMix = 9
+
+// planStep reads what was sent and orders the steps that make files of it.
+func (r *Recorder) planStep(ctx context.Context, t *task) error {
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	if problems := s.Problems(); len(problems) > 0 {
+		t.log.Warn("some packets cannot be read", "streams", len(problems), "first", problems[0])
+	}
+	from, to := t.window(s)
+	if t.unanswered(s) {
+		return t.discard(ctx)
+	}
+	if !t.heardOrSeen(s, from, to) {
+		return fmt.Errorf("%w: %w", job.ErrHopeless, errEmpty)
+	}
+	t.log.Info("making files", "call", t.run.CID, "type", t.run.Type, "lane", t.run.Lane, "length", (to - from).Round(time.Millisecond), "people", len(users(s)))
+	all := movies{Windows: t.windows(from, to)}
+	if t.merges(s) {
+		for _, w := range all.Windows {
+			o, err := t.movieOptions(ctx, w.From, w.To)
+			if err != nil {
+				return err
+			}
+			movie, err := composite.Plan(ctx, t.source(s), o)
+			if err != nil {
+				return err
+			}
+			all.Movies = append(all.Movies, movie)
+		}
+	}
+	return r.queue.Done(ctx, t.job, all, func(ctx context.Context, tx bun.Tx) error { return t.order(ctx, tx, s, all, from, to) })
+}
+
+// windows cuts the recording where the plan's slices end.
+func (t *task) windows(from, to time.Duration) []media.Span {
+	if t.plan.Slice <= 0 || t.evidence() {
+		return []media.Span{{From: from, To: to}}
+	}
+	var out []media.Span
+	for at := from; at < to || len(out) == 0; at += t.plan.Slice {
+		out = append(out, media.Span{From: at, To: min(to, at+t.plan.Slice)})
+	}
+	return out
+}
+
+// order adds the steps that make the files.
+func (t *task) order(ctx context.Context, tx bun.Tx, s *media.Session, all movies, from, to time.Duration) error {
+	n := 0
+	add := func(kind string, p piece) error {
+		n++
+		return t.r.queue.Add(ctx, tx, t.run.ID, kind, n-1, p)
+	}
+	if t.run.Type == recording.TypeRaw {
+		return add(stepDump, piece{})
+	}
+	for w := range all.Windows {
+		if err := add(stepSound, piece{Movie: w}); err != nil {
+			return err
+		}
+	}
+	for i, m := range all.Movies {
+		for c := range m.Chunks {
+			if err := add(stepChunk, piece{i, c}); err != nil {
+				return err
+			}
+		}
+	}
+	if len(all.Movies) > 0 && !t.evidence() {
+		return nil
+	}
+	for i := range t.shares(s, from, to) {
+		if err := add(stepSplit, piece{Chunk: i}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open reads the packets of the run's session.
+func (t *task) open(ctx context.Context) (*media.Session, error) {
+	return t.r.load(ctx, t.run.SessionID)
+}
+
+// unanswered tells whether a run that began by itself had one participant
+// only: a call that nobody answered is no call to record.
+func (t *task) unanswered(s *media.Session) bool {
+	return t.waitsForSecond() && secondJoin(s) < 0
+}
+
+// waitsForSecond tells whether the run counts from the second participant on.
+func (t *task) waitsForSecond() bool {
+	return t.run.Lane == db.LaneBusiness && !bool(t.run.Flagged) && !t.plan.RecordAlone &&
+		t.run.ID == event.DeriveID("recording", t.run.SessionID, t.run.Type)
+}
+
+// secondJoin is when the second user came, negative if none did.
+func secondJoin(s *media.Session) time.Duration {
+	first := ""
+	for _, p := range byJoin(s.People()) {
+		if first == "" {
+			first = p.UserID
+		}
+		if p.UserID != first {
+			return p.Join
+		}
+	}
+	return -1
+}
+
+func byJoin(people []media.Person) []media.Person {
+	out := slices.Clone(people)
+	slices.SortStableFunc(out, func(a, b media.Person) int { return cmp.Compare(a.Join, b.Join) })
+	return out
+}
+
+// discard ends a run of which nothing is kept, which is no failure.
+func (t *task) discard(ctx context.Context) error {
+	err := t.r.queue.Done(ctx, t.job, struct{}{}, func(ctx context.Context, tx bun.Tx) error {
+		now := db.At(t.r.cfg.Now())
+		_, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingDiscarded).Set("finished_at = ?", now).
+			Set("updated_at = ?", now).Where("id = ?", t.run.ID).Exec(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t.log.Info("nobody answered: nothing is kept", "call", t.run.CID)
+	return errors.Join(t.r.clean(t.run.ID), t.r.release(ctx, t.run.SessionID))
+}
+
+// merges tells whether one movie is made of all: not for individual files, not
+// with the option to split, and not for more people than a movie may show.
+func (t *task) merges(s *media.Session) bool {
+	if t.run.Type != recording.TypeComposite || t.plan.AudioOnly {
+		return false
+	}
+	if t.evidence() {
+		return true
+	}
+	limit := t.plan.MixLimit
+	if limit <= 0 {
+		limit = maxMix
+	}
+	n := len(users(s))
+	switch {
+	case t.plan.Split:
+		return false
+	case limit > maxMix && !t.plan.LargeGrid:
+		t.log.Warn("mix_limit is above 9 without large_grid: the call is split", "mix_limit", limit)
+		return false
+	case n > limit:
+		t.log.Warn("more participants than mix_limit: the call is split", "people", n, "mix_limit", limit)
+		return false
+	}
+	return true
+}
+
+// users are the ids of those who were there.
+func users(s *media.Session) []string {
+	var out []string
+	for _, p := range s.People() {
+		if !slices.Contains(out, p.UserID) {
+			out = append(out, p.UserID)
+		}
+	}
+	return out
+}
+
+// heardOrSeen tells whether anything in the window can be decoded.
+func (t *task) heardOrSeen(s *media.Session, from, to time.Duration) bool {
+	if t.run.Type == recording.TypeRaw {
+		return len(s.Tracks()) > 0
+	}
+	for _, track := range s.Tracks() {
+		if t.omits(s, track) {
+			continue
+		}
+		for _, l := range track.Layers {
+			for _, span := range l.Spans {
+				if span.From < to && span.To > from || span.From == span.To && span.From >= from && span.From <= to {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// omits leaves out what the plan does not show.
+func (t *task) omits(s *media.Session, track media.Track) bool {
+	if track.Person >= 0 && track.Person < len(s.People()) && slices.Contains(t.plan.Omit, s.People()[track.Person].UserID) {
+		return true
+	}
+	if t.evidence() {
+		return false
+	}
+	return t.plan.AudioOnly && track.Video() || t.plan.VideoOnly && !track.Video()
+}
+
+// share is what one user showed and said, over all their connections: the
+// camera's track and the microphone's, or the shared screen's and its sound's.
+type share struct {
+	UserID string
+	Screen bool
+	// Video and Audio are track ids, in the order of time.
+	Video, Audio []string
+}
+
+// shares are the pieces that individual files are made of, in a fixed order.
+func (t *task) shares(s *media.Session, from, to time.Duration) []share {
+	var out []share
+	at := func(user string, screen bool) *share {
+		for i := range out {
+			if out[i].UserID == user && out[i].Screen == screen {
+				return &out[i]
+			}
+		}
+		out = append(out, share{UserID: user, Screen: screen})
+		return &out[len(out)-1]
+	}
+	for _, track := range s.Tracks() {
+		if t.omits(s, track) || !within(track, from, to) || track.Person < 0 {
+			continue
+		}
+		sh := at(s.People()[track.Person].UserID, screen(track))
+		if track.Video() {
+			sh.Video = append(sh.Video, track.ID)
+		} else {
+			sh.Audio = append(sh.Audio, track.ID)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b share) int {
+		switch {
+		case a.UserID != b.UserID:
+			return cmp.Compare(a.UserID, b.UserID)
+		case a.Screen == b.Screen:
+			return 0
+		case b.Screen:
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// within tells whether something of a track lies in the window.
+func within(track media.Track, from, to time.Duration) bool {
+	for _, l := range track.Layers {
+		for _, span := range l.Spans {
+			if span.From < to && span.To >= from {
+				return true
+			}
+		}
+	}
+	return false
+}

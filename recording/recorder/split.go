@@ -1,0 +1,217 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	stdslices "slices"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/event"
+	"stillwatch/recording/media"
+	"stillwatch/recording/slices"
+)
+
+// screen tells the tracks of a shared screen from those of a person.
+func screen(t media.Track) bool {
+	return t.Type == event.TrackScreenShare || t.Type == event.TrackScreenShareAudio
+}
+
+// splitStep makes the files of one participant, or of the screen they shared.
+func (r *Recorder) splitStep(ctx context.Context, t *task) error {
+	p, err := t.piece()
+	if err != nil {
+		return err
+	}
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	from, to := t.window(s)
+	all := t.shares(s, from, to)
+	var out outputs
+	if p.Chunk < len(all) {
+		if out, err = t.split(ctx, s, all[p.Chunk], p.Chunk, media.Span{From: from, To: to}); err != nil {
+			return err
+		}
+	}
+	return r.queue.Done(ctx, t.job, out, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+}
+
+// split makes the files of a share in every format and output type.
+func (t *task) split(ctx context.Context, s *media.Session, sh share, n int, w media.Span) (out outputs, err error) {
+	formats := t.plan.IndividualFormats
+	if len(formats) == 0 || t.evidence() {
+		formats = []string{"auto"}
+	}
+	for _, kind := range t.kinds(sh) {
+		for _, format := range formats {
+			video, audio := sh.Video, sh.Audio
+			if !kind.video || soundOnly(format) {
+				video = nil
+			}
+			if !kind.audio {
+				audio = nil
+			}
+			if len(video)+len(audio) == 0 || kind.video && len(video) == 0 && len(sh.Video) > 0 && !soundOnly(format) {
+				continue
+			}
+			for i, file := range t.files(s, video, audio, format, w) {
+				dir := filepath.Join(t.dir, fmt.Sprintf("split%d-%s-%s-%d", n, kind.name, format, i))
+				made, left, err := t.remux(ctx, s, dir, video, audio, format, file)
+				if err != nil {
+					return out, err
+				}
+				out.Left += left
+				for _, m := range made {
+					m.UserID, m.Track, m.N = sh.UserID, kind.track(sh.Screen), len(out.Files)
+					out.Files = append(out.Files, m)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// outputKind is an output type as far as it is about one share.
+type outputKind struct {
+	name         string
+	video, audio bool
+}
+
+func (k outputKind) track(screen bool) string {
+	switch {
+	case screen && k.video:
+		return string(event.TrackScreenShare)
+	case screen:
+		return string(event.TrackScreenShareAudio)
+	case k.video:
+		return string(event.TrackVideo)
+	}
+	return string(event.TrackAudio)
+}
+
+// kinds are the output types of the plan that concern a share. A screen is
+// shared by those who want it to be seen: its files are made like a camera's
+// where the plan names no output type of screens.
+func (t *task) kinds(sh share) []outputKind {
+	types := t.plan.OutputTypes
+	if len(types) == 0 || t.evidence() {
+		types = []string{"audio_video"}
+	}
+	named := stdslices.ContainsFunc(types, func(s string) bool { return strings.HasPrefix(s, "screenshare_") })
+	var out []outputKind
+	for _, typ := range types {
+		base, ofScreen := strings.CutPrefix(typ, "screenshare_")
+		if ofScreen != sh.Screen && (named || ofScreen) {
+			continue
+		}
+		out = append(out, outputKind{name: base, video: base != "audio_only", audio: base != "video_only"})
+	}
+	return out
+}
+
+func soundOnly(format string) bool {
+	switch format {
+	case "ogg", "wav", "wav-8bit", "aac":
+		return true
+	}
+	return false
+}
+
+// files decides where a share's files begin and end: slices, periods and
+// interruptions, of the tracks that carry it.
+func (t *task) files(s *media.Session, video, audio []string, format string, w media.Span) []media.Span {
+	carrier := video
+	if len(carrier) == 0 {
+		carrier = audio
+	}
+	var pushes []slices.Span
+	var keys []time.Duration
+	for _, track := range s.Tracks() {
+		if !stdslices.Contains(carrier, track.ID) {
+			continue
+		}
+		l := track.Layers[0]
+		for _, span := range l.Spans {
+			if from, to := max(span.From, w.From), min(span.To, w.To); from < to {
+				pushes = append(pushes, slices.Span{From: from, To: to})
+			}
+		}
+		keys = append(keys, l.Keys...)
+	}
+	stdslices.SortFunc(pushes, func(a, b slices.Span) int { return int(a.From - b.From) })
+	stdslices.Sort(keys)
+	pushes = merged(pushes)
+	set := slices.Settings{Slice: t.plan.Slice, Period: t.plan.Period, Resume: t.plan.Resume}
+	if t.evidence() {
+		set = slices.Settings{Resume: w.To} // one file, whatever happened
+	}
+	if limit := slices.Standard.Longest(format); limit > 0 && (set.Slice == 0 || set.Slice > limit) && !t.evidence() {
+		set.Slice = limit
+	}
+	if len(video) == 0 {
+		keys = nil
+	}
+	var out []media.Span
+	for _, f := range slices.Files(pushes, keys, set) {
+		out = append(out, media.Span{From: f.From(), To: f.To()})
+	}
+	return out
+}
+
+// merged joins pushes that overlap, as when somebody is in a call twice.
+func merged(pushes []slices.Span) []slices.Span {
+	var out []slices.Span
+	for _, p := range pushes {
+		if n := len(out); n > 0 && p.From <= out[n-1].To {
+			out[n-1].To = max(out[n-1].To, p.To)
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// remux makes one file, or several where the stream's parameters change.
+func (t *task) remux(ctx context.Context, s *media.Session, dir string, video, audio []string, format string, w media.Span) (made []output, left int, err error) {
+	// What an earlier attempt left is not known to be whole.
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, 0, fmt.Errorf("make room: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, 0, fmt.Errorf("make work folder: %w", err)
+	}
+	files, err := s.Remux(ctx, media.RemuxOptions{Dir: dir, Video: video, Audio: audio, Format: format, From: w.From, To: w.To})
+	if errors.Is(err, media.ErrNoMedia) {
+		return nil, 0, nil
+	}
+	if errors.Is(err, media.ErrFormat) {
+		t.log.Warn("a file is made in another container: the format does not take what was sent", "format", format, "err", err)
+		files, err = s.Remux(ctx, media.RemuxOptions{Dir: dir, Video: video, Audio: audio, Format: "auto", From: w.From, To: w.To})
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, f := range files {
+		o := output{Kind: kindVideo, Format: f.Format, From: f.From, To: f.To}
+		if f.Video == "" {
+			o.Kind = kindAudio
+		}
+		for _, part := range f.Parts {
+			name, err := filepath.Rel(t.dir, part)
+			if err != nil {
+				return nil, 0, fmt.Errorf("name %s: %w", part, err)
+			}
+			o.Parts = append(o.Parts, name)
+		}
+		left += f.Broken
+		made = append(made, o)
+	}
+	return made, left, nil
+}

@@ -1,0 +1,303 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/internal/storage"
+	"stillwatch/recording/archive"
+	"stillwatch/recording/composite"
+)
+
+// linkFor bounds how long the link in an event is good, where a file is kept
+// for ever or for years.
+const linkFor = 365 * 24 * time.Hour
+
+// stored is a file that lies in storage, and what is known of it.
+type stored struct {
+	output
+	row   db.RecordingFileRow
+	parts []archive.Stored
+}
+
+// storeStep puts what was made into storage, tells of it, and removes what it
+// was made of.
+func (r *Recorder) storeStep(ctx context.Context, t *task) error {
+	rows, err := r.queue.Of(ctx, r.cfg.DB, t.run.ID, "")
+	if err != nil {
+		return err
+	}
+	files, err := t.collect(rows)
+	if err != nil {
+		return err
+	}
+	if !anyMedia(files) {
+		return fmt.Errorf("%w: %w", errEmpty, errHopeless)
+	}
+	store, err := t.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	all, err := t.putAll(ctx, store, files)
+	if err != nil {
+		return err
+	}
+	if t.plan.Destination != "" {
+		if err := t.push(ctx, all); err != nil {
+			return err
+		}
+	}
+	err = r.queue.Done(ctx, t.job, struct{}{}, func(ctx context.Context, tx bun.Tx) error { return t.finish(ctx, tx, all) })
+	if err != nil {
+		return err
+	}
+	r.count.stored.Add(int64(len(all)))
+	t.log.Info("recording ready", "call", t.run.CID, "files", len(all), "after", r.cfg.Now().Sub(t.run.StoppedAt.Time).Round(time.Millisecond))
+	return errors.Join(r.clean(t.run.ID), r.release(ctx, t.run.SessionID))
+}
+
+// anyMedia tells whether there is more than metadata.
+func anyMedia(files []output) bool {
+	for _, f := range files {
+		switch f.Kind {
+		case kindMovie, kindVideo, kindAudio, kindRaw:
+			return true
+		}
+	}
+	return false
+}
+
+func (t *task) openStore() (*archive.Store, error) {
+	names := []string{t.run.Storage}
+	if t.r.cfg.Backup != t.run.Storage {
+		names = append(names, t.r.cfg.Backup)
+	}
+	waited := t.r.cfg.Now().Sub(t.job.CreatedAt.Time) >= t.r.cfg.StoreFor
+	return archive.Open(archive.Config{
+		Objects: t.r.cfg.Objects, Storages: names, Journal: filepath.Join(t.dir, "stored.jsonl"), Tries: 2,
+		DownIsRefusal: waited, Log: t.log,
+	})
+}
+
+// putAll stores the files with what describes them, the manifest last.
+func (t *task) putAll(ctx context.Context, store *archive.Store, files []output) ([]stored, error) {
+	var all []stored
+	for i, f := range files {
+		s, err := t.put(ctx, store, i, f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	meta, err := t.describe(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range meta {
+		s, err := t.put(ctx, store, len(all), f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	path, err := t.manifest(all)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.put(ctx, store, len(all), output{Parts: []string{path}, Kind: kindManifest, Format: "json", From: files[0].From, To: files[0].To})
+	if err != nil {
+		return nil, err
+	}
+	return append(all, s), nil
+}
+
+// put stores one file with all its parts.
+func (t *task) put(ctx context.Context, store *archive.Store, n int, f output) (stored, error) {
+	row, err := t.row(n, f)
+	if err != nil {
+		return stored{}, err
+	}
+	s := stored{output: f, row: row}
+	for i, part := range f.Parts {
+		key := row.ObjectKey
+		if i > 0 {
+			key = filepath.ToSlash(filepath.Join(filepath.Dir(row.ObjectKey), filepath.Base(part)))
+		}
+		encrypt := t.plan.EncryptTo
+		if f.Kind == kindManifest {
+			encrypt = "" // it holds names, sizes and hashes alone
+		}
+		if encrypt != "" {
+			key += ".gpg"
+		}
+		put, err := store.Put(ctx, archive.File{Path: filepath.Join(t.dir, part), Key: key, EncryptTo: encrypt})
+		if err != nil {
+			return s, err
+		}
+		s.parts = append(s.parts, put)
+		s.row.Items.V = append(s.row.Items.V, put.Item())
+		s.row.Size += put.Size
+	}
+	first := s.parts[0]
+	s.row.Storage, s.row.ObjectKey, s.row.SHA256 = first.Storage, first.Key, first.SHA256
+	s.row.Filename, s.row.Encrypted = filepath.Base(first.Key), db.Bool(first.Encrypted)
+	if f.Kind == kindMovie || f.Kind == kindVideo || f.Kind == kindAudio {
+		if s.row.Media.V, err = archive.Probe(ctx, filepath.Join(t.dir, f.Parts[0])); err != nil {
+			return s, fmt.Errorf("probe %s: %w", s.row.Filename, err)
+		}
+	}
+	if f.Format == composite.HLS && !first.Encrypted {
+		return t.playlist(ctx, store, s)
+	}
+	return s, nil
+}
+
+// row describes a file before it is stored.
+func (t *task) row(n int, f output) (db.RecordingFileRow, error) {
+	start := t.sessionStart()
+	row := db.RecordingFileRow{
+		ID: event.DeriveID("recording file", t.run.ID, f.Kind, f.Format, f.UserID, f.Track, fmt.Sprint(f.N)), RecordingID: t.run.ID,
+		CID: t.run.CID, SessionID: t.run.SessionID, Type: t.run.Type, Lane: t.run.Lane, Kind: f.Kind, Format: f.Format,
+		UserID: f.UserID, TrackType: f.Track, StartedAt: db.At(start.Add(f.From)), EndedAt: db.At(start.Add(f.To)),
+		CreatedAt: db.At(t.r.cfg.Now()),
+	}
+	if keep := t.keep(); keep > 0 {
+		row.ExpiresAt = db.At(t.run.StoppedAt.Add(keep))
+	}
+	var err error
+	row.ObjectKey, err = t.key(n, f, row)
+	return row, err
+}
+
+// keep is the retention of the run's files, 0 for ever.
+func (t *task) keep() time.Duration {
+	if t.evidence() {
+		return t.plan.KeepEvidence
+	}
+	return t.plan.KeepMovies
+}
+
+// key is where a file goes. A template with folders of its own is the whole
+// key; else files lie by call and session.
+func (t *task) key(n int, f output, row db.RecordingFileRow) (string, error) {
+	kind := map[string]string{
+		kindMovie: archive.KindMerged, kindVideo: archive.KindSplit, kindAudio: archive.KindAudio, kindRaw: archive.KindRaw,
+	}[f.Kind]
+	if kind == "" {
+		kind = archive.KindBundle
+	}
+	template := t.plan.Filename
+	if template == "" || kind == archive.KindBundle {
+		template = archive.DefaultName(kind)
+	}
+	typ, id, _ := strings.Cut(t.run.CID, ":")
+	ext := extension(f)
+	name, err := archive.Name(template, archive.Values{
+		UUID: t.run.ID, ConfbridgeID: id, CallID: id, CallType: typ, Session: t.run.SessionID, UserID: f.UserID, Track: strings.ToLower(f.Track),
+		N: n + 1, Start: row.StartedAt.Time, End: row.EndedAt.Time, Stream: id, Format: f.Format, Type: t.run.Type, Ext: ext,
+	})
+	if err != nil {
+		return "", fmt.Errorf("%w: name file: %w", errHopeless, err)
+	}
+	if kind == archive.KindBundle {
+		name = strings.TrimSuffix(name, "."+ext) + "-" + f.Kind + "." + ext
+	}
+	if len(f.Parts) > 1 { // a folder of its own, so that the parts keep their names
+		name = strings.TrimSuffix(name, "."+ext) + "/" + filepath.Base(name)
+	}
+	if strings.Contains(t.plan.Filename, "/") && kind != archive.KindBundle {
+		return name, nil
+	}
+	return strings.Join([]string{t.r.cfg.Prefix, typ, id, t.run.SessionID, name}, "/"), nil
+}
+
+func extension(f output) string {
+	switch f.Format {
+	case composite.HLS:
+		return "m3u8"
+	case "wav-8bit":
+		return "wav"
+	case "":
+		return "bin"
+	}
+	return f.Format
+}
+
+// finish writes the files down and tells of each.
+func (t *task) finish(ctx context.Context, tx bun.Tx, all []stored) error {
+	now := t.r.cfg.Now()
+	on, err := held(ctx, tx, t.run.ID)
+	if err != nil {
+		return err
+	}
+	var evs []event.Envelope
+	for _, s := range all {
+		s.row.Hold = db.Bool(on)
+		_, err := tx.NewInsert().Model(&s.row).On("CONFLICT (id) DO UPDATE").Set("items = EXCLUDED.items").Set("size = EXCLUDED.size").
+			Set("object_key = EXCLUDED.object_key").Set("storage = EXCLUDED.storage").Set("filename = EXCLUDED.filename").
+			Set("sha256 = EXCLUDED.sha256").Set("media = EXCLUDED.media").Set("ended_at = EXCLUDED.ended_at").Returning("NULL").Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("write file %s: %w", s.row.Filename, err)
+		}
+		switch s.row.Kind {
+		case kindMovie, kindVideo, kindAudio, kindRaw:
+			evs = append(evs, t.ready(s.row, now))
+		}
+	}
+	t.run.State, t.run.FinishedAt, t.run.UpdatedAt = db.RecordingReady, db.At(now), db.At(now)
+	if _, err := tx.NewUpdate().Model(&t.run).Column("state", "finished_at", "updated_at").WherePK().Exec(ctx); err != nil {
+		return fmt.Errorf("finish recording %s: %w", t.run.ID, err)
+	}
+	return db.Enqueue(ctx, tx, event.TopicPublic, evs...)
+}
+
+// ready tells of a file. Its id follows from the file, so that it is told of
+// once however often the step is done.
+func (t *task) ready(row db.RecordingFileRow, now time.Time) event.Envelope {
+	body := event.RecordingReady{
+		Type: event.CallRecordingReady, CreatedAt: now.UTC(), CallCID: row.CID, EgressID: t.run.ID, RecordingType: t.run.Type,
+		CallRecording: Describe(row, t.r.cfg.Objects, now), Custom: custom(t.run),
+	}
+	ev := event.New(body.Type, row.CID, now, body)
+	ev.ID = event.DeriveID("recording ready", row.ID)
+	return ev
+}
+
+// Signer makes links to objects.
+type Signer interface {
+	SignGet(ref string, expires time.Time) string
+}
+
+// Describe is a file as events and lists show it, with links that are good as
+// long as the file is kept, a year at most.
+func Describe(row db.RecordingFileRow, signer Signer, now time.Time) event.CallRecording {
+	until := now.Add(linkFor)
+	if !row.ExpiresAt.IsZero() && row.ExpiresAt.Before(until) {
+		until = row.ExpiresAt.Time
+	}
+	url := signer.SignGet(storage.Ref(row.Storage, row.ObjectKey), until)
+	out := event.CallRecording{
+		Filename: row.Filename, URL: url, PlaybackURL: url, StartTime: row.StartedAt.UTC(), EndTime: row.EndedAt.UTC(),
+		SessionID: row.SessionID, RecordingType: row.Type, IndexID: row.ID, Format: row.Format, Bucket: row.Storage,
+		Size: row.Size, Media: row.Media.V, Items: row.Items.V,
+	}
+	if out.Media.Streams == nil {
+		out.Media.Streams = []event.MediaStream{}
+	}
+	if out.Items == nil {
+		out.Items = []event.RecordingItem{}
+	}
+	if row.Format == event.RecordingHLS && len(row.Items.V) > 1 && strings.HasSuffix(row.Items.V[len(row.Items.V)-1].Key, playName) {
+		out.PlaybackURL = signer.SignGet(storage.Ref(row.Storage, row.Items.V[len(row.Items.V)-1].Key), until)
+	}
+	return out
+}
