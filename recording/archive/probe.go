@@ -63,7 +63,7 @@ func Probe(ctx context.Context, path string) (event.MediaInfo, error) {
 	if len(p.Streams) == 0 {
 		return none, fmt.Errorf("probe %s: no stream in it", filepath.Base(path))
 	}
-	size, err := mediaSize(path)
+	size, err := mediaSize(path, 1)
 	if err != nil {
 		return none, fmt.Errorf("probe %s: %w", filepath.Base(path), err)
 	}
@@ -160,8 +160,9 @@ func ffprobe(ctx context.Context, path string, args ...string) ([]byte, error) {
 
 func isPlaylist(path string) bool { return strings.EqualFold(filepath.Ext(path), ".m3u8") }
 
-// mediaSize is the size of a file, or of a playlist and all files it names.
-func mediaSize(path string) (int64, error) {
+// mediaSize is the size of a file, or of a playlist and all files it names,
+// and those that these name if they are playlists.
+func mediaSize(path string, deeper int) (int64, error) {
 	info, err := os.Stat(path)
 	if err != nil || !isPlaylist(path) {
 		if err != nil {
@@ -175,11 +176,17 @@ func mediaSize(path string) (int64, error) {
 	}
 	size := info.Size()
 	for _, name := range names {
-		info, err := os.Stat(filepath.Join(filepath.Dir(path), name))
+		var more int64
+		full := filepath.Join(filepath.Dir(path), name)
+		if isPlaylist(name) && deeper > 0 { // a master playlist names others
+			more, err = mediaSize(full, deeper-1)
+		} else if info, err = os.Stat(full); err == nil {
+			more = info.Size()
+		}
 		if err != nil {
 			return 0, err
 		}
-		size += info.Size()
+		size += more
 	}
 	return size, nil
 }
