@@ -134,4 +134,3 @@ func (c *g711Filler) fill(to int64) error {
 }
 
 func (c *g711Filler) close() error { return c.fill(c.end) }
-

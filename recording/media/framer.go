@@ -134,9 +134,17 @@ func (f *framer) finish() bool {
 
 // snapshot is the state of a reading in front of a picture or packet.
 type snapshot struct {
-	next     uint64
-	ssrc     uint32
-	from     time.Duration // earliest arrival of what matters from there on
+	next uint64
+	ssrc uint32
+	from time.Duration // earliest arrival of what matters from there on
+	// now and nowN say after which packet it was taken; newest, high and aside
+	// are of the window then.
+	now    time.Duration
+	nowN   int
+	newest time.Duration
+	high   uint64
+	aside  packet
+
 	cursor   cursor
 	proven   bool
 	rotation int16

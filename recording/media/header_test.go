@@ -213,8 +213,17 @@ func TestOpusTicks(t *testing.T) {
 		b    []byte
 		want int64
 	}{
-		{nil, 0}, {[]byte{0x00}, 480}, {[]byte{0x18}, 2880}, {[]byte{0x60}, 480}, {[]byte{0x68}, 960}, {[]byte{0xe0}, 120},
-		{[]byte{0xf8, 0xff, 0xfe}, 960}, {[]byte{0xf9}, 1920}, {[]byte{0xfb, 3}, 2880}, {[]byte{0xfb}, 0}, {[]byte{0xfb, 7}, 0},
+		{nil, 0},
+		{[]byte{0x00}, 480},
+		{[]byte{0x18}, 2880},
+		{[]byte{0x60}, 480},
+		{[]byte{0x68}, 960},
+		{[]byte{0xe0}, 120},
+		{[]byte{0xf8, 0xff, 0xfe}, 960},
+		{[]byte{0xf9}, 1920},
+		{[]byte{0xfb, 3}, 2880},
+		{[]byte{0xfb}, 0},
+		{[]byte{0xfb, 7}, 0},
 	} {
 		if got := opusTicks(c.b); got != c.want {
 			t.Errorf("% x: %d, not %d", c.b, got, c.want)

@@ -38,11 +38,11 @@ func newMatroska(w io.Writer, channels int) (*matroska, error) {
 	head = element(head, 0x1549a966, element(nil, 0x2ad7b1, be.AppendUint32(nil, 1_000_000_000/matroskaRate)...)...)
 	sound := element(nil, 0xb5, be.AppendUint64(nil, math.Float64bits(48000))...)
 	sound = element(sound, 0x9f, byte(channels))
-	track := element(nil, 0xd7, 1)             // number
-	track = element(track, 0x73c5, 1)          // UID
-	track = element(track, 0x83, 2)            // sound
-	track = element(track, 0x9c, 0)            // no lacing
-	track = element(track, 0x86, []byte("A_OPUS")...)  // codec
+	track := element(nil, 0xd7, 1)                    // number
+	track = element(track, 0x73c5, 1)                 // UID
+	track = element(track, 0x83, 2)                   // sound
+	track = element(track, 0x9c, 0)                   // no lacing
+	track = element(track, 0x86, []byte("A_OPUS")...) // codec
 	track = element(track, 0x63a2, opusHead(channels)...)
 	track = element(track, 0xe1, sound...)
 	head = element(head, 0x1654ae6b, element(nil, 0xae, track...)...)

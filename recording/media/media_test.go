@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"stillwatch/internal/jail"
@@ -17,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	jail.Init()
-	m.Run()
+	goleak.VerifyTestMain(m)
 }
 
 var videoCodecs = []string{media.VP8, media.VP9, media.H264, media.AV1}

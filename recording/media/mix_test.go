@@ -101,7 +101,7 @@ func TestMixKeepsGaps(t *testing.T) {
 			t.Parallel()
 			s := sound(t, codec, 1000)
 			s.lag = 0
-			var packets = s.packets()
+			packets := s.packets()
 			packets = append(packets[:50:50], packets[83:]...) // 1.5 to 2.16 s are silent
 			src := newMemory()
 			src.add(s.info("a", "u"), packets)

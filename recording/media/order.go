@@ -50,19 +50,18 @@ const (
 // order puts packets in sequence. A missing one is waited for while less than
 // maxWait of newer ones came, and given up then.
 type order struct {
-	started  bool
-	ssrc     uint32
-	next     uint64 // to be released next; before that, the lowest there is
-	high     uint64 // highest seen
-	held     int
-	bytes    int
-	newest   time.Duration // latest arrival
-	since    time.Duration // newest when the wait for next began
-	waiting  bool
-	mustHave bool // next is known to come: a reading that goes on from there
-	any      bool
-	ring     [ringSize]packet
-	aside    packet // the last stray one; used if there is one
+	started bool
+	ssrc    uint32
+	next    uint64 // to be released next; before that, the lowest there is
+	high    uint64 // highest seen
+	held    int
+	bytes   int
+	newest  time.Duration // latest arrival
+	since   time.Duration // newest when the wait for next began
+	waiting bool
+	any     bool
+	ring    [ringSize]packet
+	aside   packet // the last stray one; used if there is one
 }
 
 // place says what is to become of a packet, without keeping it.
@@ -126,7 +125,7 @@ func (o *order) put(p *rtp.Packet, ext uint64, v verdict, at time.Duration, i st
 func (o *order) begin() {
 	newest := o.newest
 	aside := o.aside
-	o.started, o.any, o.waiting, o.mustHave = false, true, false, false
+	o.started, o.any, o.waiting = false, true, false
 	o.ssrc = aside.ssrc
 	aside.ext |= 1 << 32
 	o.high, o.next = aside.ext, aside.ext
@@ -158,7 +157,7 @@ func (o *order) pop(drain bool) (p *packet, gap bool) {
 		if !o.waiting {
 			o.waiting, o.since = true, o.newest
 		}
-		if !full && (o.mustHave || o.newest-o.since <= maxWait) {
+		if !full && o.newest-o.since <= maxWait {
 			return nil, false
 		}
 		gap = true
@@ -166,7 +165,7 @@ func (o *order) pop(drain bool) (p *packet, gap bool) {
 			o.next++
 		}
 	}
-	o.waiting, o.mustHave = false, false
+	o.waiting = false
 	p = &o.ring[o.next%ringSize]
 	p.used = false
 	o.next++

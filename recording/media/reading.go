@@ -2,6 +2,7 @@ package media
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,16 @@ type reading struct {
 	order  order
 	framer framer
 	emit   func(*coded) bool
+	// now is the arrival of the packet at hand, nowN how many came in the same
+	// millisecond so far; open says that the packet has no place yet.
+	now  time.Duration
+	nowN int
+	open bool
+	// catch is the snapshot that the reading goes on from, while it reads what
+	// the window held at that point.
+	catch *snapshot
+	// taken is when a snapshot of sound was taken.
+	taken time.Duration
 }
 
 // newReading makes a pass from the start, or from a snapshot.
@@ -70,8 +81,9 @@ func newReading(in streamInfo, c *clock, first bool, from *snapshot, emit func(*
 		return r
 	}
 	r.cur = from.cursor
-	r.order.started, r.order.any, r.order.mustHave = true, true, true
-	r.order.ssrc, r.order.next, r.order.high, r.order.newest = from.ssrc, from.next, from.next, from.from
+	r.catch = from
+	r.order.started, r.order.any = true, true
+	r.order.ssrc, r.order.next, r.order.high = from.ssrc, from.next, from.next
 	r.framer.seen, r.framer.rotation = from.proven, from.rotation
 	if r.framer.format != nil {
 		r.framer.format.load(from.format)
@@ -102,8 +114,24 @@ func (r *reading) run(ctx context.Context, src Source, from *snapshot) error {
 	return ctx.Err()
 }
 
+// caughtUp brings the window to what it was at the snapshot.
+func (r *reading) caughtUp() bool {
+	r.order.newest, r.order.high = r.catch.newest, max(r.order.high, r.catch.high)
+	r.order.aside = r.catch.aside
+	r.order.aside.payload = slices.Clone(r.catch.aside.payload)
+	r.catch = nil
+	return r.drain(false)
+}
+
 // push takes a stored packet. It answers false when emit wants no more.
 func (r *reading) push(p raw.Packet) bool {
+	if p.At != r.now {
+		r.now, r.nowN = p.At, 0
+	}
+	r.nowN++
+	if c := r.catch; c != nil && (p.At > c.now || p.At == c.now && r.nowN > c.nowN) && !r.caughtUp() {
+		return false
+	}
 	if p.RTCP {
 		if r.first {
 			r.clock.report(&r.cur, p.Data, p.At)
@@ -114,8 +142,15 @@ func (r *reading) push(p raw.Packet) bool {
 	if pkt.Unmarshal(p.Data) != nil {
 		return true
 	}
+	r.open = true
 	for {
 		ext, v := r.order.place(&pkt.Header)
+		if r.catch != nil {
+			if v == taken {
+				r.order.put(&pkt, ext, taken, p.At, r.in)
+			}
+			return true
+		}
 		switch v {
 		case late:
 			return true
@@ -133,6 +168,7 @@ func (r *reading) push(p raw.Packet) bool {
 			}
 		default:
 			r.order.put(&pkt, ext, taken, p.At, r.in)
+			r.open = false
 			return r.drain(false)
 		}
 	}
@@ -151,7 +187,8 @@ func (r *reading) makeRoom(ext uint64) bool {
 }
 
 func (r *reading) end() {
-	if r.drain(true) {
+	r.open = false
+	if (r.catch == nil || r.caughtUp()) && r.drain(true) {
 		r.framer.lose(true)
 	}
 }
@@ -186,7 +223,17 @@ func (r *reading) take(p *packet, gap bool) bool {
 		return r.framer.format == nil || r.framer.lose(true)
 	}
 	snap := func() snapshot {
-		return snapshot{next: p.ext, ssrc: p.ssrc, from: r.order.oldest(p), cursor: before}
+		s := snapshot{
+			next: p.ext, ssrc: p.ssrc, from: r.order.oldest(p), cursor: before,
+			now: r.now, nowN: r.nowN, newest: r.order.newest, high: r.order.high, aside: r.order.aside,
+		}
+		if r.open {
+			s.nowN--
+		}
+		if s.aside.payload = nil; s.aside.used {
+			s.aside.payload = slices.Clone(r.order.aside.payload)
+		}
+		return s
 	}
 	if r.framer.format != nil {
 		return r.framer.push(p, m, snap)
@@ -208,9 +255,9 @@ func (r *reading) sound(p *packet, m mark, take func() snapshot) bool {
 	default:
 		return true
 	}
-	if r.first {
+	if r.first && (r.taken == 0 || m.at-r.taken >= checkEvery) {
 		s := take()
-		c.snap = &s
+		c.snap, r.taken = &s, m.at
 	}
 	return r.emit(&c)
 }

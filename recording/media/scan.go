@@ -94,7 +94,7 @@ func (s *stream) note(c *coded) bool {
 	if s.in.Video() {
 		s.keys = append(s.keys, keyframe{mark: c.mark, width: c.width, height: c.height, params: c.params})
 	}
-	if n := len(s.checks); n == 0 || c.at-s.checks[n-1].at >= checkEvery {
+	if n := len(s.checks); c.snap != nil && (n == 0 || c.at-s.checks[n-1].at >= checkEvery) {
 		s.checks = append(s.checks, check{c.mark, *c.snap})
 	}
 	return true
