@@ -7,8 +7,10 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,8 +30,8 @@ const (
 	// blurSigma makes bodies and faces of a tile into patches of colour.
 	blurSigma   = 12
 	jpegQuality = 80
-	// stillTimeout bounds the cutting of one picture out of a movie.
-	stillTimeout = time.Minute
+	// stillTimeout bounds the cutting of pictures out of a movie.
+	stillTimeout = 5 * time.Minute
 )
 
 // ErrNoPicture is returned for media without a picture.
@@ -62,14 +64,15 @@ func ContactSheet(ctx context.Context, movie, dir string, info event.MediaInfo) 
 		Thumbnail: filepath.Join(dir, "thumbnail.jpg"), ThumbnailBlurred: filepath.Join(dir, "thumbnail-blurred.jpg"),
 		Sheet: filepath.Join(dir, "sheet.jpg"), SheetBlurred: filepath.Join(dir, "sheet-blurred.jpg"),
 	}
-	sheet, blurred := newSheet(), newSheet()
 	for i := range sheetTiles {
-		at := length * time.Duration(2*i+1) / (2 * sheetTiles)
-		p.Moments = append(p.Moments, at)
-		still, err := stillAt(ctx, movie, work, at)
-		if err != nil {
-			return Pictures{}, fmt.Errorf("picture of %s at %v: %w", filepath.Base(movie), at, err)
-		}
+		p.Moments = append(p.Moments, length*time.Duration(2*i+1)/(2*sheetTiles))
+	}
+	stills, err := cut(ctx, movie, work, p.Moments)
+	if err != nil {
+		return Pictures{}, fmt.Errorf("picture of %s: %w", filepath.Base(movie), err)
+	}
+	sheet, blurred := newSheet(), newSheet()
+	for i, still := range stills {
 		soft := imaging.Blur(still, blurSigma)
 		sheet, blurred = place(sheet, still, i), place(blurred, soft, i)
 		if i == sheetTiles/2 {
@@ -94,37 +97,67 @@ func pictureLength(info event.MediaInfo) (time.Duration, bool) {
 	return 0, false
 }
 
-// stillAt cuts one picture out of a movie, scaled into a tile. Where the movie
-// has none so late, the one before is taken.
-func stillAt(ctx context.Context, movie, work string, at time.Duration) (image.Image, error) {
+// cut takes pictures out of a movie, each scaled into a tile. Where the movie
+// has none so late, one from before is taken.
+func cut(ctx context.Context, movie, work string, moments []time.Duration) ([]image.Image, error) {
+	stills := make([]image.Image, len(moments))
+	for _, back := range []time.Duration{0, 2 * time.Second, 1 << 60} {
+		want := map[int]time.Duration{}
+		for i, at := range moments {
+			if stills[i] == nil {
+				want[i] = max(0, at-back)
+			}
+		}
+		if len(want) == 0 {
+			break
+		}
+		if err := cutOnce(ctx, movie, work, want); err != nil {
+			return nil, err
+		}
+		for i := range want {
+			still, err := readStill(stillName(work, i))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			if err == nil {
+				stills[i] = still
+			}
+		}
+	}
+	if slices.Contains(stills, nil) {
+		return nil, ErrNoPicture
+	}
+	return stills, nil
+}
+
+func stillName(work string, i int) string { return filepath.Join(work, fmt.Sprintf("still%d.png", i)) }
+
+// cutOnce opens the movie once for each moment, in one process: to start one
+// costs more than to seek.
+func cutOnce(ctx context.Context, movie, work string, want map[int]time.Duration) error {
 	abs, err := filepath.Abs(movie)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	readable := abs
 	if isPlaylist(abs) {
 		readable = filepath.Dir(abs)
 	}
-	out := filepath.Join(work, "still.png")
-	for _, seek := range []time.Duration{at, max(0, at-2*time.Second), 0} {
-		_ = os.Remove(out)
-		err = jail.Run(ctx, jail.Command{
-			Name: "ffmpeg",
-			Args: []string{
-				"-v", "error", "-nostdin", "-threads", "1", "-protocol_whitelist", "file", "-ss", strconv.FormatFloat(seek.Seconds(), 'f', 3, 64), "-i", abs,
-				"-map", "0:v:0", "-frames:v", "1", "-vf", fmt.Sprintf("scale=%d:%d:force_original_aspect_ratio=decrease", tileWidth, tileHeight),
-				"-pix_fmt", "rgb24", out,
-			},
-			Dir: work, ReadOnly: []string{readable}, Timeout: stillTimeout, MaxFileSize: 4 << 20, Nice: 10,
-		})
-		if err != nil {
-			return nil, err
-		}
-		if _, err := os.Stat(out); err == nil {
-			return readStill(out)
-		}
+	args := []string{"-v", "error", "-nostdin"}
+	var outputs []string
+	n := 0
+	for i, at := range want {
+		args = append(args, "-threads", "1", "-protocol_whitelist", "file", "-ss", strconv.FormatFloat(at.Seconds(), 'f', 3, 64), "-i", abs)
+		outputs = append(
+			outputs, "-map", fmt.Sprintf("%d:v:0", n), "-frames:v", "1",
+			"-vf", fmt.Sprintf("scale=%d:%d:force_original_aspect_ratio=decrease", tileWidth, tileHeight), "-pix_fmt", "rgb24", "-update", "1", stillName(work, i),
+		)
+		n++
 	}
-	return nil, ErrNoPicture
+	return jail.Run(ctx, jail.Command{
+		Name: "ffmpeg", Args: append(args, outputs...), Dir: work, ReadOnly: []string{readable},
+		Timeout: stillTimeout, MaxFileSize: 4 << 20, Nice: 10,
+	})
 }
 
 // readStill reads a picture that came out of the jail: its size is looked at

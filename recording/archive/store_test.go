@@ -309,7 +309,7 @@ func TestOurOwnFailures(t *testing.T) {
 // once, whole.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for round := range 50 {
+	for round := range 50 { // as many as the promise names
 		dir, objects := t.TempDir(), newStores(t)
 		journal := filepath.Join(dir, "journal")
 		files := make([]File, 4)
