@@ -106,7 +106,7 @@ func fitting(t Tile, p piece) string {
 	}
 	if t.Blur {
 		// So few pixels that nobody can be told from them, drawn large and soft.
-		f += fmt.Sprintf(",scale=12:%d:flags=area,scale=%d:%d:flags=bilinear", max(12*t.Rect.H/t.Rect.W, 2)&^1, t.Rect.W, t.Rect.H)
+		f += fmt.Sprintf(",scale=8:%d:flags=area,scale=%d:%d:flags=bilinear", max(8*t.Rect.H/t.Rect.W, 2)&^1, t.Rect.W, t.Rect.H)
 	}
 	return f + ",setsar=1"
 }
