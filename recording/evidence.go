@@ -1,5 +1,6 @@
-// Package recording is about full recordings of calls. There is no recorder
-// in this version: who may be recorded is decided in recording/permission.
+// Package recording says how calls are recorded: plans, and the orders about
+// recordings. Who is recorded is decided in recording/permission, and
+// recording/recorder does it.
 package recording
 
 import (

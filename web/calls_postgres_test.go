@@ -18,6 +18,7 @@ func TestCallsOnPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"queryUsers": testQueryUsers, "updateUsers": testUpdateUsers, "members": testUpdateCallMembers, "queryMembers": testQueryCallMembers,
 		"participants": testQueryCallParticipants, "update": testUpdateCall, "end": testEndCall, "delete": testDeleteCallHard,
+		"recordings": testListRecordings, "runs": testRecordingRuns, "record": testRecordingStartStop,
 		"pages": testQueryCallsPages, "own calls": testUsersSeeTheirOwnCalls, "older state": testEditsOfAnOlderStateAreRefused,
 	} {
 		n++

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -10,6 +11,7 @@ import (
 	"stillwatch/internal/auth"
 	"stillwatch/internal/db"
 	"stillwatch/internal/storage"
+	"stillwatch/recording"
 	"stillwatch/web/api"
 )
 
@@ -95,14 +97,11 @@ func (s *Server) fileBodies(ctx context.Context, rows []db.RecordingFileRow) ([]
 	}
 	files := []api.CallRecording{}
 	for _, r := range rows {
-		link := ""
-		if until := s.linkUntil(r); r.ObjectKey != "" && r.DeletedAt.IsZero() {
-			link = s.cfg.Signer.SignGet(storage.Ref(r.Storage, r.ObjectKey), until)
-		}
+		link, played := s.linksTo(r)
 		media := r.Media.V
 		media.Streams = orEmpty(media.Streams)
 		files = append(files, api.CallRecording{
-			Filename: r.Filename, URL: link, PlaybackURL: link, StartTime: r.StartedAt.Time, EndTime: r.EndedAt.Time,
+			Filename: r.Filename, URL: link, PlaybackURL: played, StartTime: r.StartedAt.Time, EndTime: r.EndedAt.Time,
 			SessionID: r.SessionID, RecordingType: api.CallRecordingRecordingType(r.Type), IndexID: r.ID, Format: r.Format, Kind: r.Kind,
 			Bucket: buckets[r.Storage], Size: r.Size, Media: media, Items: orEmpty(r.Items.V),
 			UserID: r.UserID, TrackType: r.TrackType, Sha256: r.SHA256, Encrypted: bool(r.Encrypted), Hold: bool(r.Hold),
@@ -110,6 +109,19 @@ func (s *Server) fileBodies(ctx context.Context, rows []db.RecordingFileRow) ([]
 		})
 	}
 	return files, nil
+}
+
+// linksTo are the links to a file and to what a player takes of it.
+func (s *Server) linksTo(r db.RecordingFileRow) (link, played string) {
+	if r.ObjectKey == "" {
+		return "", ""
+	}
+	until := s.linkUntil(r)
+	link = s.cfg.Signer.SignGet(storage.Ref(r.Storage, r.ObjectKey), until)
+	if n := len(r.Items.V); n > 1 && strings.HasSuffix(r.Items.V[n-1].Key, recording.PlayName) {
+		return link, s.cfg.Signer.SignGet(storage.Ref(r.Storage, r.Items.V[n-1].Key), until)
+	}
+	return link, link
 }
 
 func (s *Server) linkUntil(r db.RecordingFileRow) time.Time {

@@ -33,7 +33,10 @@ func (b *bench) showsRecording() string {
 
 func TestRecordingStartStop(t *testing.T) {
 	t.Parallel()
-	b := newBench(t)
+	testRecordingStartStop(t, newBench(t))
+}
+
+func testRecordingStartStop(t *testing.T, b *bench) {
 	b.server(http.StatusCreated, "POST", "/api/v2/external_storage", `{"name":"mine","storage_type":"s3","bucket":"bucket","aws_s3":{"s3_region":"eu-central-1"}}`)
 	b.server(http.StatusOK, "PUT", typesURL+"/default", `{"settings":{"raw_recording":{"mode":"on-flag"}}}`)
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice"}}`)
@@ -174,9 +177,8 @@ func (b *bench) file(i int) *db.RecordingFileRow {
 	}
 }
 
-// withFiles is a bench with a run that has four movies, and one of evidence.
-func withFiles(t *testing.T) *bench {
-	b := newBench(t)
+// filled adds a run that has four movies, and one of evidence.
+func (b *bench) filled() *bench {
 	b.server(http.StatusCreated, "POST", callURL, `{"data":{"created_by_id":"alice","members":[{"user_id":"bob"}]}}`)
 	at := db.At(b.now.Now())
 	b.insert(
@@ -207,7 +209,22 @@ func names(a answer) (list []string, next string) {
 
 func TestListRecordings(t *testing.T) {
 	t.Parallel()
-	b := withFiles(t)
+	testListRecordings(t, newBench(t))
+}
+
+func testListRecordings(t *testing.T, b *bench) {
+	b.filled()
+	hls := b.file(-1)
+	hls.Format, hls.Filename, hls.ObjectKey, hls.SessionID = "hls", "index.m3u8", "recordings/x/index.m3u8", "s3"
+	hls.Items.V = []event.RecordingItem{{Key: hls.ObjectKey}, {Key: "recordings/x/0.ts"}, {Key: "recordings/x/" + recording.PlayName}}
+	b.insert(hls)
+	played := b.server(http.StatusOK, "GET", callURL+"/recordings?session_id=s3", nil).body["recordings"].([]any)[0].(map[string]any)
+	if !strings.Contains(played["url"].(string), "index.m3u8?") || !strings.Contains(played["playback_url"].(string), recording.PlayName+"?") {
+		t.Errorf("HLS: %v", played)
+	}
+	if _, err := b.db.NewDelete().Model(hls).WherePK().Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	list := func(token, query string) (string, string) {
 		t.Helper()
 		all, next := names(b.want(http.StatusOK, b.do(token, "GET", callURL+"/recordings"+query, nil)))
@@ -252,7 +269,11 @@ func TestListRecordings(t *testing.T) {
 
 func TestRecordingRuns(t *testing.T) {
 	t.Parallel()
-	b := withFiles(t)
+	testRecordingRuns(t, newBench(t))
+}
+
+func testRecordingRuns(t *testing.T, b *bench) {
+	b.filled()
 	for query, want := range map[string]int{
 		"": 2, "?state=failed": 1, "?lane=business": 1, "?cid=default:zzz": 0, "?session_id=s1&recording_type=raw": 1,
 		"?until=" + b.now.Now().Add(-time.Hour).UTC().Format(time.RFC3339): 0, "?limit=1": 1,
@@ -276,7 +297,7 @@ func TestRecordingRuns(t *testing.T) {
 
 func TestHeldRecordingStays(t *testing.T) {
 	t.Parallel()
-	b := withFiles(t)
+	b := newBench(t).filled()
 	mo, ada := b.user("mo", "moderator"), b.user("ada", "admin")
 	file, hold, release := callURL+"/s1/recordings/m1.mp4", ownPrefix+"recordings/run/hold", ownPrefix+"recordings/run/release"
 	b.want(http.StatusForbidden, b.do(mo, "DELETE", file, nil))
@@ -304,7 +325,7 @@ func TestHeldRecordingStays(t *testing.T) {
 
 func TestSpliceAndTrim(t *testing.T) {
 	t.Parallel()
-	b := withFiles(t)
+	b := newBench(t).filled()
 	other, sound, sealed := b.file(20), b.file(21), b.file(22)
 	other.CID, sound.Kind, sealed.Encrypted = "default:other", "audio", true
 	b.insert(other, sound, sealed)

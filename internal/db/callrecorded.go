@@ -79,8 +79,8 @@ func (r RecordingRow) waits() bool {
 // show puts it into the call. A call that is set to be recorded says so from
 // the moment it is made, not only when somebody is in it.
 func (r recordedCall) show(row CallRow, body *callBody) {
-	promised := row.RecordingDecision.V.Record && row.EndedAt.IsZero() && !r.had
-	body.Recording = promised || r.armed || len(r.on) > 0
+	promised := (row.RecordingDecision.V.Record && !r.had || r.armed) && row.EndedAt.IsZero()
+	body.Recording = promised || len(r.on) > 0
 	for typ, at := range map[string]**statusBody{
 		"composite": &body.Egress.CompositeRecording, "individual": &body.Egress.IndividualRecording, "raw": &body.Egress.RawRecording,
 	} {
