@@ -124,6 +124,7 @@ func (w *Writer) write(o *output, c *chunk, flags uint8) error {
 			return err
 		}
 		w.addUsed(o.off)
+		w.created = true
 	}
 	o.seal(c, flags)
 	if err := o.write(c); err != nil {
@@ -198,6 +199,8 @@ func (w *Writer) sync() {
 	w.disk.Lock()
 	done := w.ended
 	w.ended = nil
+	created := w.created
+	w.created = false
 	outs := append(slices.Clone(done), &w.journal)
 	for _, s := range w.live() {
 		if s.out.f != nil {
@@ -213,6 +216,9 @@ func (w *Writer) sync() {
 	}
 	for _, o := range done {
 		errs = append(errs, o.f.Close())
+	}
+	if created {
+		errs = append(errs, syncDir(w.dir))
 	}
 	w.disk.Lock()
 	defer w.disk.Unlock()

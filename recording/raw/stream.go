@@ -26,7 +26,7 @@ func (s *StreamWriter) Write(b []byte, rtcp bool, at time.Time) {
 		s.w.lost.Add(1)
 		return
 	}
-	ms := s.w.offset(at)
+	ms := toMS(s.w.At(at))
 	q := &s.out.queue
 	q.mu.Lock()
 	if q.ended {

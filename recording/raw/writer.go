@@ -74,6 +74,7 @@ type Writer struct {
 	used    int64
 	ended   []*output // written to their end, not synced
 	gone    []old     // and synced
+	created bool // files were made since the folder was synced
 	failing bool
 	burst   error // why packets are being lost
 	err     error // of Close
@@ -141,8 +142,9 @@ func Create(dir string, key Key, s SessionInfo, o Options) (*Writer, error) {
 	return w, nil
 }
 
-// offset is a moment's distance from the session's start in milliseconds.
-func (w *Writer) offset(at time.Time) uint32 { return toMS(at.Sub(w.now) + w.base) }
+// At is how long after the session's start a moment is, as Write counts it:
+// by a clock that nobody sets, as far as the moment has one.
+func (w *Writer) At(moment time.Time) time.Duration { return moment.Sub(w.now) + w.base }
 
 // Note puts an entry in the journal; it is written within FlushEvery. It fails
 // with ErrFull when the disk has not taken the last 4 MiB of entries.

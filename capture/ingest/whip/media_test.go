@@ -129,6 +129,23 @@ func TestScreenShareAndAudio(t *testing.T) {
 func TestSimulcast(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(*rtc.Config, *call.Config) {})
+	publishSimulcast(t, s)
+	track := s.Events.Track(t, 0)
+	ingesttest.Eventually(t, "three layers, the smallest first", func() bool {
+		l := track.Layers()
+		return len(l) == 3 && l[0].RID == "q" && l[1].RID == "h" && l[2].RID == "f" && l[0].Active && l[2].Active
+	})
+	for _, rid := range []string{"q", "h", "f"} {
+		tapped(t, track, rid)
+	}
+	if n := len(s.Registry.Tracks("default:abc", "ann")); n != 1 {
+		t.Errorf("%d tracks, want 1 of three layers", n)
+	}
+}
+
+// publishSimulcast sends three layers: f, h and q.
+func publishSimulcast(t *testing.T, s *ingesttest.Server) {
+	t.Helper()
 	pc := ingesttest.NewPeer(t)
 	var tracks []*webrtc.TrackLocalStaticRTP
 	for _, rid := range []string{"f", "h", "q"} {
@@ -162,17 +179,6 @@ func TestSimulcast(t *testing.T) {
 		pump := ingesttest.NewPump(t, track, time.Duration(4<<i)*time.Millisecond)
 		pump.Extend(mid, []byte("0"))
 		pump.Extend(rid, []byte(track.RID()))
-	}
-	track := s.Events.Track(t, 0)
-	ingesttest.Eventually(t, "three layers, the smallest first", func() bool {
-		l := track.Layers()
-		return len(l) == 3 && l[0].RID == "q" && l[1].RID == "h" && l[2].RID == "f" && l[0].Active && l[2].Active
-	})
-	for _, rid := range []string{"q", "h", "f"} {
-		tapped(t, track, rid)
-	}
-	if n := len(s.Registry.Tracks("default:abc", "ann")); n != 1 {
-		t.Errorf("%d tracks, want 1 of three layers", n)
 	}
 }
 

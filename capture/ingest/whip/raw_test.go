@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,6 +141,31 @@ func TestRecordedFromTheFirstPacket(t *testing.T) {
 		if ssrc := senders[kind].GetParameters().Encodings[0].SSRC; !ok || sr.SSRC != uint32(ssrc) || sr.NTPTime == 0 {
 			t.Errorf("%s: %+v, want a report of %d", key, packets[0], ssrc)
 		}
+	}
+}
+
+func TestAllLayersAreRecorded(t *testing.T) {
+	t.Parallel()
+	s, rec := record(t)
+	publishSimulcast(t, s)
+	track := s.Events.Track(t, 0).(*call.Track)
+	for order, rid := range []string{"f", "h", "q"} {
+		key := string(event.TrackVideo) + rid
+		ingesttest.Eventually(t, "packets of layer "+rid, func() bool { return len(rec.packets(key)) > 50 })
+		got := rec.packets(key)
+		t.Logf("layer %s begins at %d", rid, got[0])
+		for i := range got[1:] {
+			if got[i+1] != got[i]+1 {
+				t.Errorf("layer %s: %d follows %d", rid, got[i+1], got[i])
+				break
+			}
+		}
+		if track.Order(rid) != order {
+			t.Errorf("layer %s has place %d, want %d", rid, track.Order(rid), order)
+		}
+	}
+	if got := track.RIDs(); !slices.Equal(got, []string{"f", "h", "q"}) {
+		t.Errorf("layers %q", got)
 	}
 }
 
