@@ -37,6 +37,7 @@ var suite = map[string]func(t *testing.T, d *DB){
 	"seeing a user":                                    testSawUser,
 	"a call in public":                                 testCallBody,
 	"a call without anything":                          testCallBodyBare,
+	"what a call shows of its recordings":              testCallRecorded,
 	"ensuring a call type":                             testEnsureCallType,
 	"the relay publishes in order":                     testRelayOrder,
 	"the relay is woken by the commit":                 testRelayWoken,
