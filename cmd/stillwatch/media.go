@@ -51,9 +51,10 @@ func (p *Program) startCapture(ctx context.Context) error {
 	if err := p.begin(ctx, "sampler", p.sampler); err != nil {
 		return err
 	}
+	tap := newCallTap(p.recorder)
 	p.calls = call.New(call.Config{
 		MaxParticipants: p.cfg.Media.MaxPeers, MaxViewers: p.cfg.Media.MaxPeers,
-		Tracks: []call.TrackObserver{p.sampler}, Sessions: []call.SessionObserver{p.node},
+		Tracks: []call.TrackObserver{p.sampler}, Media: []call.TrackObserver{tap}, Sessions: []call.SessionObserver{p.node, tap},
 	})
 	p.node.SetParts(p.calls, p.sampler)
 	if err := p.begin(ctx, "node", p.node); err != nil {

@@ -30,5 +30,12 @@ func (p *Program) measure() {
 	counter("picture_crashes_total", "Picture workers lost to a keyframe.", func() float64 { return float64(p.pictures.Stats().Crashes) })
 	counter("picture_deadlines_total", "Picture workers killed for taking too long.", func() float64 { return float64(p.pictures.Stats().Deadlines) })
 	counter("keyframes_parked_total", "Keyframes that killed two workers.", func() float64 { return float64(p.pictures.Stats().Parked) })
+	counter("recording_steps_total", "Steps of recordings done.", func() float64 { return float64(p.recorder.Stats().Steps) })
+	counter("recording_files_total", "Files of recordings put into storage.", func() float64 { return float64(p.recorder.Stats().Stored) })
+	counter("recording_files_deleted_total", "Files of recordings deleted again.", func() float64 { return float64(p.recorder.Stats().Deleted) })
+	counter("recordings_failed_total", "Recordings given up; their packets are kept. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Failed) })
+	counter("recording_lost_total", "Bursts of packets that could not be written. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Lost) })
+	counter("recording_discarded_total", "Sessions whose packets were destroyed since nothing asked to keep them.", func() float64 { return float64(p.recorder.Stats().Discarded) })
+	gauge("recording_sessions", "Live sessions that the recorder follows.", func() float64 { return float64(p.recorder.Stats().Live) })
 	p.measureDecide(counter)
 }

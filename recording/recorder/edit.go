@@ -169,7 +169,7 @@ func (t *task) fetch(ctx context.Context, f db.RecordingFileRow, name string) er
 // begin at keyframes alone.
 func (t *task) cut(ctx context.Context, in, out string, from, to time.Duration, f db.RecordingFileRow) error {
 	args := []string{"-i", "file:" + in, "-ss", seconds(from), "-to", seconds(to)}
-	return t.ffmpeg(ctx, append(append(args, codecs(f)...), "file:"+out))
+	return t.ffmpeg(ctx, append(append(args, encoders(f)...), "file:"+out))
 }
 
 // concat joins files: as they are where their parameters agree, else encoded
@@ -198,7 +198,7 @@ func (t *task) concat(ctx context.Context, in []string, out string, files []db.R
 		args = append(args, "-map", "[v]")
 	}
 	args = append(args, "-map", "[a]")
-	return t.ffmpeg(ctx, append(append(args, codecs(files[0])...), "file:"+out))
+	return t.ffmpeg(ctx, append(append(args, encoders(files[0])...), "file:"+out))
 }
 
 // spliceGraph scales each picture to the first one's size, and gives silence
@@ -258,8 +258,8 @@ func size(f db.RecordingFileRow) (w, h int) {
 	return 1280, 720
 }
 
-// codecs encode to what a file's format takes.
-func codecs(f db.RecordingFileRow) []string {
+// encoders encode to what a file's format takes.
+func encoders(f db.RecordingFileRow) []string {
 	switch f.Format {
 	case composite.WebM:
 		return []string{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-crf", "33", "-b:v", "0", "-c:a", "libopus", "-b:a", "96k"}

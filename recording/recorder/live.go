@@ -146,9 +146,8 @@ func (r *Recorder) LayersChanged(sessionID, trackID string) {
 }
 
 // TrackRemoved tells that a track has ended.
-func (r *Recorder) TrackRemoved(sessionID, trackID string) {
+func (r *Recorder) TrackRemoved(sessionID, trackID string, at time.Time) {
 	if l := r.session(sessionID); l != nil {
-		at := r.cfg.Now()
 		l.do(func() {
 			if t := l.tracks[trackID]; t != nil {
 				t.stop()
@@ -160,9 +159,9 @@ func (r *Recorder) TrackRemoved(sessionID, trackID string) {
 }
 
 // TrackMuted tells that the packets of a track have stopped, or come again.
-func (r *Recorder) TrackMuted(sessionID, trackID string, muted bool) {
+func (r *Recorder) TrackMuted(sessionID, trackID string, muted bool, at time.Time) {
 	if l := r.session(sessionID); l != nil {
-		at, kind := r.cfg.Now(), raw.Unmuted
+		kind := raw.Unmuted
 		if muted {
 			kind = raw.Muted
 		}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/internal/synthetic"
+	"stillwatch/internal/testkit"
+)
+
+// small is a clip that costs little to decode and to encode again.
+func small(t *testing.T, picture string, codec event.Codec) *synthetic.Clip {
+	t.Helper()
+	c, err := synthetic.MakeClip(t.Context(), filepath.Join(buildDir, "clips"), synthetic.ClipConfig{
+		Picture: picture, Codec: codec, Width: 320, Height: 180, Kbps: 250,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// speak joins a call with a picture and a tone.
+func (r *rig) speak(call, user string, c *synthetic.Clip, hz int) *synthetic.Publisher {
+	r.t.Helper()
+	tone, err := synthetic.MakeTone(r.t.Context(), hz)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	typ, id, _ := strings.Cut(call, ":")
+	p := synthetic.NewPublisher(synthetic.PublisherConfig{URL: r.URL() + "/whip/" + typ + "/" + id, Token: r.token(user, ""), Clip: c, Tone: tone})
+	r.t.Cleanup(func() { p.Close() })
+	if err := p.Start(r.t.Context()); err != nil {
+		r.t.Fatalf("%s joins %s: %v", user, call, err)
+	}
+	return p
+}
+
+// calltype changes the settings of the type default.
+func (r *rig) calltype(settings string) {
+	r.t.Helper()
+	var out struct{ Message string }
+	if status := r.api("PUT", "/api/v2/video/calltypes/default", `{"settings":`+settings+`}`, &out); status != http.StatusOK {
+		r.t.Fatalf("call type: %d %s", status, out.Message)
+	}
+}
+
+// ready waits for the event of each file of a recording type.
+func (r *rig) ready(n int, within time.Duration) []event.RecordingReady {
+	r.t.Helper()
+	testkit.Eventually(r.t, within, func() bool {
+		return len(r.hook.of(event.CallRecordingReady)) >= n || len(r.hook.of(event.CallRecordingFailed)) > 0
+	}, fmt.Sprintf("%d files are ready", n))
+	for _, f := range r.hook.of(event.CallRecordingFailed) {
+		r.t.Errorf("failed: %s", f.body)
+	}
+	var out []event.RecordingReady
+	for _, d := range r.hook.of(event.CallRecordingReady) {
+		var e event.RecordingReady
+		if err := json.Unmarshal(d.body, &e); err != nil {
+			r.t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// download fetches a file of a recording by its link.
+func (r *rig) download(rec event.CallRecording) string {
+	r.t.Helper()
+	path := filepath.Join(r.t.TempDir(), rec.Filename)
+	if err := os.WriteFile(path, fetch(r.t, rec.URL), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return path
+}
+
+// ffprobe returns the streams as "codec WxH" or "codec", and the duration.
+func ffprobe(t *testing.T, path string) (streams []string, seconds float64) {
+	t.Helper()
+	out, err := exec.Command("ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width,height:format=duration", "-of", "json", path).Output()
+	if err != nil {
+		t.Fatalf("ffprobe %s: %v", path, err)
+	}
+	var p struct {
+		Streams []struct {
+			CodecName     string `json:"codec_name"`
+			Width, Height int
+		}
+		Format struct{ Duration string }
+	}
+	if err := json.Unmarshal(out, &p); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Streams {
+		name := s.CodecName
+		if s.Width > 0 {
+			name += fmt.Sprintf(" %dx%d", s.Width, s.Height)
+		}
+		streams = append(streams, name)
+	}
+	_, _ = fmt.Sscan(p.Format.Duration, &seconds)
+	return streams, seconds
+}
+
+func TestARecordedCallBecomesAMovie(t *testing.T) {
+	r := startRig(t, "STILLWATCH_RECORDING_FLAG_GRACE=0s")
+	r.calltype(`{"frame_recording":{"mode":"disabled"},"recording":{"mode":"auto-on","quality":"360p"}}`)
+	ada := r.speak("default:movie", "ada", small(t, "neutral", event.VP8), 400)
+	ben := r.speak("default:movie", "ben", small(t, "drawing", event.H264), 600)
+	<-time.After(4 * time.Second)
+	ada.Close()
+	ben.Close()
+	files := r.ready(1, 60*time.Second)
+	rec := files[0].CallRecording
+	got0 := r.download(rec)
+	exec.Command("cp", got0, "/tmp/movie.mp4").Run()
+	streams, seconds := ffprobe(t, got0)
+	if got := strings.Join(streams, ", "); got != "h264 640x360, aac" {
+		t.Errorf("streams: %s", got)
+	}
+	if seconds < 3.5 || seconds > 6 {
+		t.Errorf("duration %.2f s", seconds)
+	}
+	var row db.RecordingRow
+	if err := r.db.NewSelect().Model(&row).Scan(t.Context()); err != nil || row.State != db.RecordingReady {
+		t.Errorf("row %+v, %v", row, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(r.cfg.Data.Dir, "recordings", "*", "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	t.Logf("%+v", rec)
+}
