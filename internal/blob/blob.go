@@ -51,6 +51,7 @@ type Store struct {
 	bucket *blob.Bucket
 	dir    string // of a store in a folder
 	kind   string // of an external storage
+	s3     *s3Bucket
 	signer signer
 	now    func() time.Time
 	// elsewhere finds the store of objects that are not in this one.
@@ -67,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
 	}
-	s := &Store{bucket: bucket, dir: dir, signer: signer, now: cfg.Now}
+	s := &Store{bucket: bucket, dir: dir, signer: signer, now: cfg.Now, s3: s3Of(bucket, cfg.URL)}
 	if s.now == nil {
 		s.now = time.Now
 	}

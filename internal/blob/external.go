@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 )
 
@@ -103,7 +104,16 @@ func OpenExternal(ctx context.Context, e External) (*Store, error) {
 	if p := strings.TrimSuffix(e.Path, "/"); p != "" {
 		bucket = blob.PrefixedBucket(bucket, p+"/")
 	}
-	return &Store{bucket: bucket, now: time.Now, kind: e.Kind}, nil
+	s := &Store{bucket: bucket, now: time.Now, kind: e.Kind}
+	var client *s3.Client
+	if e.Kind == KindS3 && bucket.As(&client) {
+		prefix := strings.TrimSuffix(e.Path, "/")
+		if prefix != "" {
+			prefix += "/"
+		}
+		s.s3 = &s3Bucket{client, e.Bucket, prefix}
+	}
+	return s, nil
 }
 
 // ErrNoPresign is returned by Presign where the storage or its credentials

@@ -48,3 +48,13 @@ func (s *Stores) Stat(ctx context.Context, ref string) (blob.Object, error) {
 	}
 	return store.Stat(ctx, key)
 }
+
+// Parts returns how to upload an object in parts, by its reference; nil where
+// its store cannot.
+func (s *Stores) Parts(ctx context.Context, ref string) (*blob.Parts, error) {
+	store, key, err := s.at(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return store.Parts(key)
+}

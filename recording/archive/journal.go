@@ -14,9 +14,10 @@ import (
 // journal remembers over a crash what was begun and what is stored. It is a
 // file of JSON lines that only grows.
 type journal struct {
-	f     *os.File
-	begun map[string]string
-	done  map[string]Stored
+	f       *os.File
+	begun   map[string]string // keys
+	uploads map[string]string // ids of uploads in parts
+	done    map[string]Stored
 }
 
 type line struct {
@@ -24,6 +25,9 @@ type line struct {
 	Key    string  `json:"key,omitempty"`
 	Done   string  `json:"done,omitempty"`
 	Stored *Stored `json:"stored,omitempty"`
+	// Uploading is of which file Upload is the upload in parts.
+	Uploading string `json:"uploading,omitempty"`
+	Upload    string `json:"upload,omitempty"`
 }
 
 // identity is of a file as it is now, going to one place: another content is
@@ -38,7 +42,7 @@ func identity(storage string, f File, info os.FileInfo) string {
 }
 
 func openJournal(name string) (*journal, error) {
-	j := &journal{begun: map[string]string{}, done: map[string]Stored{}}
+	j := &journal{begun: map[string]string{}, uploads: map[string]string{}, done: map[string]Stored{}}
 	if name == "" {
 		return j, nil
 	}
@@ -74,6 +78,9 @@ func openJournal(name string) (*journal, error) {
 func (j *journal) take(l line) {
 	if l.Begun != "" {
 		j.begun[l.Begun] = l.Key
+	}
+	if l.Uploading != "" {
+		j.uploads[l.Uploading] = l.Upload
 	}
 	if l.Done != "" && l.Stored != nil {
 		j.done[l.Done] = *l.Stored

@@ -49,6 +49,10 @@ type Config struct {
 	// of them, which doubles; both default to the constants.
 	Tries   int
 	Backoff time.Duration
+	// PartSize is how large the parts are in which files of twice that and more
+	// go to stores that take parts; it defaults to the constant, and is at
+	// least blob.MinPart.
+	PartSize int64
 	// DownIsRefusal sends files to the next storage also when one is down:
 	// for the last of many calls.
 	DownIsRefusal bool
@@ -59,9 +63,11 @@ type Config struct {
 // Store puts the files of a local folder into object stores. It is for one
 // goroutine at a time, and one Store at a time for each journal.
 //
-// What is resumed after a crash are objects, not parts of one: an object
-// appears whole or not at all, those that the journal knows and the store
-// still has are not sent again, and the one that was under way is.
+// An object appears whole or not at all. After a crash, those that the journal
+// knows and the store still has are not sent again. Of the one that was under
+// way, S3 keeps the parts that arrived, and the rest is sent; elsewhere, and
+// when it is encrypted, all of it is. The parts of an upload that nobody takes
+// up again stay in the bucket until its own rules tidy them away.
 type Store struct {
 	cfg     Config
 	log     *slog.Logger
@@ -118,6 +124,10 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Backoff <= 0 {
 		cfg.Backoff = DefaultBackoff
 	}
+	if cfg.PartSize <= 0 {
+		cfg.PartSize = DefaultPartSize
+	}
+	cfg.PartSize = max(cfg.PartSize, blob.MinPart)
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -219,7 +229,7 @@ func (s *Store) putInto(ctx context.Context, name string, f File, info os.FileIn
 	if existing != nil {
 		stored.Size, stored.PlainSize, stored.Existing = existing.size, existing.size, true
 		stored.SHA256, stored.PlainSHA256, stored.MD5 = existing.sha(), existing.sha(), existing.md()
-	} else if err := s.send(ctx, f, info, &stored); err != nil {
+	} else if err := s.send(ctx, id, f, info, &stored); err != nil {
 		return Stored{}, err
 	}
 	if err := s.journal.note(line{Done: id, Stored: &stored}); err != nil {
@@ -233,7 +243,8 @@ func (s *Store) putInto(ctx context.Context, name string, f File, info os.FileIn
 func (s *Store) claim(ctx context.Context, id, name string, f File) (key string, existing *sums, err error) {
 	for n := 1; n <= maxNumber; n++ {
 		key = Numbered(f.Key, n)
-		if f.Replace || s.journal.begun[id] == key {
+		begun := s.journal.begun[id] == key
+		if f.Replace || begun && s.journal.uploads[id] == "" {
 			break
 		}
 		o, err := s.cfg.Objects.Stat(ctx, storage.Ref(name, key))
@@ -249,6 +260,9 @@ func (s *Store) claim(ctx context.Context, id, name string, f File) (key string,
 				return key, same, err
 			}
 		}
+		if begun { // ours, and not what it should be
+			break
+		}
 		if n == maxNumber {
 			return "", nil, &Error{Destinations, "too many files have this name", fmt.Errorf("find a name for %s", path.Base(f.Key))}
 		}
@@ -262,13 +276,23 @@ func (s *Store) claim(ctx context.Context, id, name string, f File) (key string,
 }
 
 // send uploads the file, hashing it on its way, and verifies the object.
-func (s *Store) send(ctx context.Context, f File, info os.FileInfo, stored *Stored) error {
+func (s *Store) send(ctx context.Context, id string, f File, info os.FileInfo, stored *Stored) error {
 	file, err := os.Open(f.Path)
 	if err != nil {
 		return &local{err}
 	}
 	defer file.Close()
 	plain, object := newSums(), newSums()
+	to, err := s.inParts(ctx, f, info, stored.Ref)
+	if err != nil {
+		return err
+	}
+	if to != nil {
+		if err := s.sendParts(ctx, to, id, f, file, info, plain); err != nil {
+			return err
+		}
+		return s.sent(ctx, f, info, stored, plain, plain)
+	}
 	var body io.Reader = &reading{file, plain}
 	if f.EncryptTo != "" {
 		sealed, err := encrypted(body, f.EncryptTo, path.Base(f.Path))
@@ -282,6 +306,11 @@ func (s *Store) send(ctx context.Context, f File, info os.FileInfo, stored *Stor
 	if err := s.cfg.Objects.Upload(ctx, stored.Ref, body, f.ContentType); err != nil {
 		return err
 	}
+	return s.sent(ctx, f, info, stored, plain, object)
+}
+
+// sent fills in what was sent, and verifies what arrived.
+func (s *Store) sent(ctx context.Context, f File, info os.FileInfo, stored *Stored, plain, object *sums) error {
 	if plain.size != info.Size() {
 		return &local{fmt.Errorf("store %s: it changed from %d to %d bytes on its way", f.Path, info.Size(), plain.size)}
 	}

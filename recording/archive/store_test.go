@@ -8,7 +8,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -365,6 +367,91 @@ func TestABrokenJournalIsTold(t *testing.T) {
 	noErr(t, os.WriteFile(name, []byte("nonsense\n"), 0o600))
 	if _, err := Open(Config{Journal: name}); err == nil {
 		t.Error("it was read")
+	}
+}
+
+// partedStores are stores whose S3 takes parts, as *storage.Stores are.
+type partedStores struct{ *stores }
+
+func (s partedStores) Parts(_ context.Context, ref string) (*blob.Parts, error) {
+	b, key, err := s.at("parts", ref)
+	if err != nil {
+		return nil, err
+	}
+	return b.Parts(key)
+}
+
+// middle is a way to S3 that breaks after so many requests with a body that
+// is a part.
+func middle(t *testing.T, to string, breakAfter *atomic.Int64, parts *atomic.Int64) string {
+	t.Helper()
+	target, err := url.Parse(to)
+	noErr(t, err)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target) // the signature is of the host that was asked
+		r.Out.Host = r.In.Host
+	}}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && r.URL.Query().Has("partNumber") {
+			if breakAfter.Add(-1) < 0 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			parts.Add(1)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func TestLargeFilesGoOnWhereTheyWereCutOff(t *testing.T) {
+	t.Parallel()
+	m := testkit.MinIO(t)
+	var breakAfter, parts atomic.Int64
+	at := middle(t, m.Endpoint, &breakAfter, &parts)
+	b, err := blob.OpenExternal(t.Context(), blob.External{
+		Kind: blob.KindS3, Bucket: m.Bucket, Path: "deep/er", AccessKey: m.AccessKey, SecretKey: m.SecretKey, Endpoint: at, HTTP: guard(t, here),
+	})
+	noErr(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	objects := partedStores{&stores{byName: map[string]*blob.Store{"": b}}}
+	dir := t.TempDir()
+	cfg := Config{Objects: objects, Journal: filepath.Join(dir, "journal"), PartSize: blob.MinPart, Tries: 1}
+	f := File{Path: file(t, dir, "l.mp4", 4*blob.MinPart+12345), Key: "rec/l.mp4"}
+	for life, allowed := range []int64{2, 1} {
+		breakAfter.Store(allowed)
+		s := open(t, cfg)
+		if _, err := s.Put(t.Context(), f); !errors.Is(err, ErrStoreDown) {
+			t.Fatalf("life %d: %v", life, err)
+		}
+		noErr(t, s.Close())
+		if ok, err := b.Exists(t.Context(), f.Key); ok || err != nil {
+			t.Fatalf("a part of it is there: %v", err)
+		}
+	}
+	breakAfter.Store(100)
+	s := open(t, cfg)
+	got, err := s.Put(t.Context(), f)
+	if err != nil || got.Key != f.Key || parts.Load() != 5 {
+		t.Fatalf("%+v, %v, after %d parts of 5", got, err, parts.Load())
+	}
+	want, err := fileSums(f.Path)
+	noErr(t, err)
+	stored, err := s.read(t.Context(), f.Key)
+	if err != nil || stored.sha() != want.sha() || got.SHA256 != want.sha() || got.MD5 != want.md() {
+		t.Errorf("%v", err)
+	}
+	noErr(t, s.Close())
+
+	// Killed after the store had it whole and before we knew.
+	text, err := os.ReadFile(cfg.Journal)
+	noErr(t, err)
+	lines := strings.SplitAfter(strings.TrimSpace(string(text)), "\n")
+	noErr(t, os.WriteFile(cfg.Journal, []byte(strings.Join(lines[:len(lines)-1], "")), 0o600))
+	got, err = open(t, cfg).Put(t.Context(), f)
+	if err != nil || !got.Existing || got.Key != f.Key || parts.Load() != 5 {
+		t.Errorf("%+v, %v, after %d parts", got, err, parts.Load())
 	}
 }
 
