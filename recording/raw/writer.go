@@ -74,7 +74,7 @@ type Writer struct {
 	used    int64
 	ended   []*output // written to their end, not synced
 	gone    []old     // and synced
-	created bool // files were made since the folder was synced
+	created bool      // files were made since the folder was synced
 	failing bool
 	burst   error // why packets are being lost
 	err     error // of Close
