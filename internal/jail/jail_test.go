@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -210,6 +211,30 @@ func TestTheContextKills(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &e) || e.Name != "sleep" {
 		t.Error(err)
 	}
+}
+
+func TestTheCommandDiesWithItsParent(t *testing.T) {
+	t.Parallel()
+	parent := exec.Command("/proc/self/exe")
+	parent.Env = []string{asParent + "=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 100)); err != nil {
+		t.Error(err)
+	}
+	if err := parent.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	// The command writes as long as it lives: the end of that is its end.
+	if _, err := io.Copy(io.Discard, out); err != nil {
+		t.Error(err)
+	}
+	_ = parent.Wait()
 }
 
 func TestWhatTheCommandLeftInItsGroupIsKilled(t *testing.T) {
