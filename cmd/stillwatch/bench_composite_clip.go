@@ -22,8 +22,8 @@ import (
 // Clips are as long as this, and there are so many different ones; further
 // participants show the same from another keyframe on.
 const (
-	clipFrames = 500
-	clipSeeds  = 4
+	clipFrames = 300
+	clipSeeds  = 3
 	clipFPS    = 25
 	clipKeys   = 4 * clipFPS // frames between keyframes
 )
@@ -153,7 +153,7 @@ func (c *clipCall) writeTop(id, dir string) (string, error) {
 
 // path of the scene's layer.
 func (s *scene) path(dir string, height int) string {
-	return filepath.Join(dir, fmt.Sprintf("composite-1-%d-%dp.ivf", s.seed, height))
+	return filepath.Join(dir, fmt.Sprintf("composite-2-%d-%dp.ivf", s.seed, height))
 }
 
 func readClip(path string) ([][]byte, error) {

@@ -54,7 +54,7 @@ func newScene(seed uint64) *scene {
 }
 
 // fractal fills dst with value noise of many octaves down to cells of finest
-// pixels, whose strength falls with the frequency as in photographs.
+// pixels, whose strength falls with the frequency as in the soft pictures of webcams.
 func fractal(r *rand.Rand, dst []byte, w, h int, mean, spread float64, finest int) {
 	sum := make([]float64, w*h)
 	weight := 0.0
@@ -64,7 +64,7 @@ func fractal(r *rand.Rand, dst []byte, w, h int, mean, spread float64, finest in
 		for i := range grid {
 			grid[i] = r.Float64() - 0.5
 		}
-		amp := math.Pow(float64(cell), 0.45)
+		amp := math.Pow(float64(cell), 0.75)
 		weight += amp
 		for y := range h {
 			gy, fy := y/cell, smooth(float64(y%cell)/float64(cell))

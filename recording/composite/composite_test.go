@@ -55,7 +55,7 @@ func TestScreenCardNamesAndBlur(t *testing.T) {
 	m, chunks, dir := render(t, c, o)
 	f := decode(t, join(t, m, chunks, "", dir)[0], m.Width, m.Height)
 	c.check(t, f, m, o)
-	if got := f.at(10, 4, m.Height-4-(m.Height-m.Height)); near(got, colours[0], 14) {
+	if got := f.at(10, 4, m.Height-4); near(got, colours[0], 14) {
 		t.Error("the name is not burnt in")
 	}
 

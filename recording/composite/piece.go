@@ -23,16 +23,15 @@ type piece struct {
 
 // cutter writes the pieces of a tile.
 type cutter struct {
-	m             *Movie
-	c             Chunk
-	t             Tile
-	prefix        string
-	frames        int
-	start         time.Duration // of the chunk, in the call
-	pieces        []piece
-	out           *ivf
-	shift         time.Duration // added to times in the call
-	width, height int
+	m      *Movie
+	c      Chunk
+	t      Tile
+	prefix string
+	frames int
+	start  time.Duration // of the chunk, in the call
+	pieces []piece
+	out    *ivf
+	shift  time.Duration // added to times in the call
 }
 
 // pieces writes what a tile shows in a chunk into dir. There are none when

@@ -43,8 +43,8 @@ type Encoder struct {
 // level is what one of 640x480 takes: low 2 MB a minute, high 4 MB.
 var levels = map[string]struct{ rate, crf int }{
 	"low":    {267_000, 28},
-	"medium": {400_000, 25},
-	"high":   {533_000, 22},
+	"medium": {400_000, 24},
+	"high":   {533_000, 21},
 }
 
 // encoders are those that the formats need. The quobis preset holds its rate,
