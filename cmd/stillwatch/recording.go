@@ -104,7 +104,9 @@ func (c *callTap) TrackRemoved(id string) {
 }
 
 // TrackMuted implements call.TrackObserver.
-func (c *callTap) TrackMuted(id string, muted bool) { c.r.TrackMuted(c.session(id), id, muted, time.Now()) }
+func (c *callTap) TrackMuted(id string, muted bool) {
+	c.r.TrackMuted(c.session(id), id, muted, time.Now())
+}
 
 // LayerAdded implements call.LayerObserver.
 func (c *callTap) LayerAdded(id, _ string) { c.r.LayersChanged(c.session(id), id) }

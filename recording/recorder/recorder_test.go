@@ -15,7 +15,6 @@ import (
 	"stillwatch/recording"
 )
 
-
 func TestACallBecomesAMovieAndLeavesNothingElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(p *recording.Plan) { p.Composite = recording.ModeAutoOn })
