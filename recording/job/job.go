@@ -83,17 +83,25 @@ func (q *Queue) Add(ctx context.Context, tx bun.IDB, recordingID, kind string, n
 	return q.AddAt(ctx, tx, recordingID, kind, n, payload, time.Time{})
 }
 
+// AddFirst is Add of a step that goes before all that wait.
+func (q *Queue) AddFirst(ctx context.Context, tx bun.IDB, recordingID, kind string, n int, payload any) error {
+	return q.add(ctx, tx, recordingID, kind, n, payload, time.Time{}, time.Unix(1, 0))
+}
+
 // AddAt is Add of a step that is not to be begun before a moment.
 func (q *Queue) AddAt(ctx context.Context, tx bun.IDB, recordingID, kind string, n int, payload any, notBefore time.Time) error {
+	return q.add(ctx, tx, recordingID, kind, n, payload, notBefore, q.cfg.Now())
+}
+
+func (q *Queue) add(ctx context.Context, tx bun.IDB, recordingID, kind string, n int, payload any, notBefore, created time.Time) error {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return fmt.Errorf("marshal %s of %s: %w", kind, recordingID, err)
 	}
-	now := db.At(q.cfg.Now())
 	row := db.RecordingJobRow{
 		ID: event.DeriveID("recording job", recordingID, kind, fmt.Sprint(n)), RecordingID: recordingID, Kind: kind, N: n,
 		State: db.JobWaiting, Payload: db.JSON[json.RawMessage]{V: raw}, Result: db.JSON[json.RawMessage]{V: json.RawMessage("{}")},
-		NotBefore: db.Time{Time: notBefore}, CreatedAt: now, UpdatedAt: now,
+		NotBefore: db.Time{Time: notBefore}, CreatedAt: db.At(created), UpdatedAt: db.At(q.cfg.Now()),
 	}
 	if _, err := tx.NewInsert().Model(&row).On("CONFLICT (id) DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
 		return fmt.Errorf("add %s %d of %s: %w", kind, n, recordingID, err)

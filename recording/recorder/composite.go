@@ -91,6 +91,9 @@ func (t *task) render(ctx context.Context, s *media.Session, m *composite.Movie,
 
 // joinNext adds the joining of each movie once all chunks and sounds are done.
 func (t *task) joinNext(ctx context.Context, tx bun.Tx, all movies) error {
+	if err := t.earlyNext(ctx, tx, all); err != nil {
+		return err
+	}
 	for n := range all.Movies {
 		if err := t.next(ctx, tx, stepJoin, n, piece{Movie: n}, stepPlan, stepChunk, stepSound); err != nil {
 			return err

@@ -139,7 +139,7 @@ func (t *task) put(ctx context.Context, store *archive.Store, n int, f output) (
 		if encrypt != "" {
 			key += ".gpg"
 		}
-		put, err := store.Put(ctx, archive.File{Path: filepath.Join(t.dir, part), Key: key, EncryptTo: encrypt})
+		put, err := store.Put(ctx, archive.File{Path: filepath.Join(t.dir, part), Key: key, EncryptTo: encrypt, Replace: f.Format == composite.HLS})
 		if err != nil {
 			return s, err
 		}

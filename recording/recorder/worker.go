@@ -23,6 +23,7 @@ const (
 	stepJoin  = "join"  // join chunks and sound
 	stepSplit = "split" // files of one participant
 	stepDump  = "dump"  // the packets as they came
+	stepEarly = "early" // the first minute, to be watched while the rest is made
 	stepStore = "store" // put all into storage, tell of it
 	stepEdit  = "edit"  // splice or trim stored files
 )
@@ -142,7 +143,7 @@ func (r *Recorder) step(ctx context.Context, j *job.Job, log *slog.Logger) error
 	}
 	do, ok := map[string]func(context.Context, *task) error{
 		stepPlan: r.planStep, stepChunk: r.chunkStep, stepSound: r.soundStep, stepJoin: r.joinStep,
-		stepSplit: r.splitStep, stepDump: r.dumpStep, stepStore: r.storeStep, stepEdit: r.editStep,
+		stepSplit: r.splitStep, stepDump: r.dumpStep, stepEarly: r.earlyStep, stepStore: r.storeStep, stepEdit: r.editStep,
 	}[j.Kind]
 	if !ok {
 		return fmt.Errorf("%w: step %q is not known to this version", job.ErrHopeless, j.Kind)
