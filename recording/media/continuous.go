@@ -49,10 +49,26 @@ func (s *Session) fill(ctx context.Context, id string, span Span, rate int64, pu
 	return end()
 }
 
+const (
+	// maxConceal is how long a decoder makes up what is missing, as a
+	// listener's does, before there is silence.
+	maxConceal = 48 * 60
+	// maxComfort is the same where the sender said that it sends nothing:
+	// there it makes comfort noise until the next packet.
+	maxComfort = 48 * 1000
+	// maxDTX is how long a packet is, in bytes, that says so.
+	maxDTX = 2
+)
+
 // opusFiller puts packets at their positions, in 48 kHz samples.
 type opusFiller struct {
 	ogg      *Ogg
 	pos, end int64
+	// began says that a packet came. last is the first byte of the one before,
+	// gap how much of a gap may be concealed behind it.
+	began bool
+	last  byte
+	gap   int64
 }
 
 func (c *opusFiller) put(at int64, m Sample) error {
@@ -60,18 +76,37 @@ func (c *opusFiller) put(at int64, m Sample) error {
 	if at < c.pos-n/2 {
 		return nil // the one before goes on too long: slip
 	}
-	if err := c.silence(at); err != nil {
+	if err := c.fill(at); err != nil {
 		return err
 	}
 	c.pos += n
+	c.began, c.last, c.gap = true, m.Data[0], maxConceal
+	if len(m.Data) <= maxDTX {
+		c.gap = maxComfort
+	}
 	return c.ogg.Write(c.pos, m.Data)
 }
 
-func (c *opusFiller) silence(to int64) error {
+// fill fills up with packets that are missing, and then with silence. A packet
+// without a frame's data is how a decoder is told that one is missing; it
+// leaves the decoder in the state that the next packet expects, which a packet
+// of silence does not; before the first packet it is silence.
+func (c *opusFiller) fill(to int64) error {
+	lost := []byte{c.last &^ 3}
+	for n := opusTicks(lost); c.gap >= n && c.pos+n <= to; c.gap -= n {
+		c.pos += n
+		if err := c.ogg.Write(c.pos, lost); err != nil {
+			return err
+		}
+	}
+	c.gap = 0
 	for {
 		b, n := opusSilence(to - c.pos)
 		if b == nil {
 			return nil
+		}
+		if !c.began {
+			b = b[:1]
 		}
 		c.pos += n
 		if err := c.ogg.Write(c.pos, b); err != nil {
@@ -82,7 +117,7 @@ func (c *opusFiller) silence(to int64) error {
 
 // close fills up to the end, and a bit beyond rather than less.
 func (c *opusFiller) close() error {
-	if err := c.silence(max(c.end+119, 960)); err != nil {
+	if err := c.fill(max(c.end+119, 960)); err != nil {
 		return err
 	}
 	return c.ogg.Close()

@@ -131,7 +131,8 @@ func (s *Session) mixGraph(tracks []Track, span Span, first int, f soundFormat, 
 	var feeds []feed
 	var graph, ins strings.Builder
 	for i, t := range tracks {
-		args := []string{"-f", "ogg"}
+		// this decoder makes up what is missing, ffmpeg's own does not
+		args := []string{"-f", "ogg", "-c:a", "libopus"}
 		pan := ""
 		if t.Codec != Opus {
 			format := map[string]string{PCMU: "mulaw", PCMA: "alaw"}[t.Codec]

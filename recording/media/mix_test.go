@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"stillwatch/recording/media"
+	"stillwatch/recording/raw"
 )
 
 // wave reads a WAV of one or two channels of 16 bits, the first channel.
@@ -121,6 +122,32 @@ func TestMixKeepsGaps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A packet that is lost for good is made up for, and does not spoil those
+// after it.
+func TestMixConcealsLoss(t *testing.T) {
+	t.Parallel()
+	s := sound(t, media.Opus, 1000)
+	s.lag = 0
+	var packets []raw.Packet
+	for i, p := range s.packets() {
+		if i%20 != 10 {
+			packets = append(packets, p)
+		}
+	}
+	src := newMemory()
+	src.add(s.info("a", "u"), packets)
+	path := filepath.Join(t.TempDir(), "mix.wav")
+	if err := src.load(t).MixAudio(t.Context(), media.MixOptions{Path: path, Format: "wav", From: s.start, To: s.start + 3*time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	x := wave(t, path)
+	for i := 2; i < 148; i++ {
+		if a := goertzel(x[i*960:][:960], 1000, 48000); a < 0.06 && i%20 != 10 && i%20 != 11 || a < 0.03 || a > 0.15 {
+			t.Errorf("at %d ms: amplitude %.3f", 20*i, a)
+		}
 	}
 }
 

@@ -368,3 +368,44 @@ func TestRemuxErrors(t *testing.T) {
 		}
 	}
 }
+
+// Tracks that followed one another go in as they were, and sound that a
+// container does not take is coded for it.
+func TestRemuxOfSeveralTracks(t *testing.T) {
+	t.Parallel()
+	src := newMemory()
+	v, w := video(t, media.VP8), video(t, media.VP9)
+	w.start = 5 * time.Second
+	a, b, g := sound(t, media.Opus, 440), sound(t, media.Opus, 880), sound(t, media.PCMU, 440)
+	b.start = 4500 * time.Millisecond
+	src.add(v.info("v", "u"), v.packets())
+	src.add(w.info("w", "u"), w.packets())
+	src.add(a.info("a", "u"), a.packets())
+	src.add(b.info("b", "u"), b.packets())
+	src.add(g.info("g", "u"), g.packets())
+	session := src.load(t)
+	files, err := session.Remux(t.Context(), media.RemuxOptions{
+		Dir: t.TempDir(), Video: []string{"t-v", "t-w"}, Audio: []string{"t-a", "t-b"}, Format: "webm",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 2 || files[0].Video != media.VP8 || files[1].Video != media.VP9 || files[0].Packets+files[1].Packets != len(a.units)+len(b.units) {
+		t.Fatalf("%+v", files)
+	}
+	as := packetsOf(t, files[0].Path, "a")
+	if n := len(a.units); math.Abs(as[n].at-4) > 2e-3 {
+		t.Errorf("the second track sounds at %.3f", as[n].at)
+	}
+	files, err = session.Remux(t.Context(), media.RemuxOptions{Dir: t.TempDir(), Video: []string{"t-v"}, Audio: []string{"t-g"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := files[0]; f.AudioCoded != "opus" || f.Audio != media.PCMU || f.Pictures != 75 {
+		t.Errorf("%+v", f)
+	}
+	if got := probe(t, files[0].Path, "stream=codec_name"); got != "opus\nvp8" && got != "vp8\nopus" {
+		t.Errorf("streams %q", got)
+	}
+	sameAs(t, v, packetsOf(t, files[0].Path, "v"), 0, 0, 1e-3)
+}
