@@ -95,6 +95,19 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
+// A session that could not begin leaves nothing in the way of the next try.
+func TestCreateOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir, key := t.TempDir(), NewKey()
+	full := Options{fail: func(int) error { return syscall.ENOSPC }}
+	if _, err := Create(dir, key, sessionInfo(), full); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("created: %v", err)
+	}
+	if err := create(t, dir, key, Options{}).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // What cannot be written at the end is told.
 func TestCloseTellsWhatIsLost(t *testing.T) {
 	t.Parallel()

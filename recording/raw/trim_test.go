@@ -1,8 +1,10 @@
 package raw
 
 import (
+	"encoding/binary"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -76,6 +78,72 @@ func TestTrim(t *testing.T) {
 		t.Logf("the file system gives no space back: %d bytes", n)
 	} else if stats := w.Stats(); n > 900_000 || stats.Bytes > 900_000 || stats.Bytes < 500_000 {
 		t.Errorf("%d bytes on disk, %+v", n, stats)
+	}
+}
+
+// All at once: packets, streams that end, trims, syncs.
+func TestTrimWhileWriting(t *testing.T) {
+	t.Parallel()
+	dir, key := t.TempDir(), NewKey()
+	info := sessionInfo()
+	info.StartedAt = time.Now()
+	w, err := Create(dir, key, info, Options{FlushEvery: time.Millisecond, SyncEvery: 2 * time.Millisecond, MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case now := <-tick.C:
+				w.Trim(w.At(now) - 20*time.Millisecond)
+			}
+		}
+	})
+	var writers sync.WaitGroup
+	for range 4 {
+		writers.Go(func() {
+			tick := time.NewTicker(time.Millisecond / 4)
+			defer tick.Stop()
+			for range 5 {
+				s, err := w.Stream(StreamInfo{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for i := range 400 {
+					s.Write(filled(i, 1000), false, <-tick.C)
+				}
+				s.End()
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	wg.Wait()
+	w.flush()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, dir, key)
+	if len(r.Streams()) != 20 || !r.Whole() {
+		t.Errorf("%d streams, whole %v", len(r.Streams()), r.Whole())
+	}
+	for _, s := range r.Streams() {
+		got := packets(t, r, s.ID)
+		for i, p := range got { // what is left is the end, without a gap
+			if n := int(binary.BigEndian.Uint64([]byte(p.data))); n != 400-len(got)+i {
+				t.Fatalf("packet %d is number %d of the last %d", i, n, len(got))
+			}
+		}
+	}
+	if s := w.Stats(); s.Lost != 0 || s.Packets != 4*5*400 || s.Bytes > 6<<20 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -103,7 +103,8 @@ type line struct {
 }
 
 // Create begins a session in a folder, which is made if it is not there. It
-// fails if the folder holds one already. Close or Discard the Writer.
+// fails if the folder holds one already. Close or Discard the Writer. Who
+// wants to find the key again calls SaveKey first.
 func Create(dir string, key Key, s SessionInfo, o Options) (*Writer, error) {
 	if o.FlushEvery <= 0 {
 		o.FlushEvery = DefaultFlushEvery
@@ -131,11 +132,15 @@ func Create(dir string, key Key, s SessionInfo, o Options) (*Writer, error) {
 	if err := w.note(line{Session: &s}); err != nil {
 		return nil, err
 	}
-	if err := w.flushOutput(&w.journal); err != nil {
-		return nil, fmt.Errorf("begin recording: %w", err)
+	err := w.flushOutput(&w.journal)
+	if err == nil {
+		err = syncDir(dir)
 	}
-	if err := syncDir(dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("begin recording: %w", err), w.journal.f.Close())
+	if err != nil {
+		if f := w.journal.f; f != nil {
+			err = errors.Join(err, f.Close(), remove(w.journal.path))
+		}
+		return nil, fmt.Errorf("begin recording: %w", err)
 	}
 	w.wg.Go(w.flushLoop)
 	w.wg.Go(w.syncLoop)
