@@ -207,22 +207,34 @@ func (w *Writer) sync() {
 			outs = append(outs, &s.out)
 		}
 	}
+	starts := make([]start, len(outs))
+	for i, o := range outs {
+		starts[i] = o.start
+	}
 	w.disk.Unlock()
 	var errs []error
-	for _, o := range outs {
-		if o.dirty.Swap(false) {
-			errs = append(errs, syncData(o.f))
+	for i, o := range outs {
+		if !o.dirty.Swap(false) {
+			continue
 		}
-	}
-	for _, o := range done {
-		errs = append(errs, o.f.Close())
+		if err := syncData(o.f); err != nil {
+			errs = append(errs, err)
+			starts[i] = start{}
+			o.dirty.Store(true)
+		}
 	}
 	if created {
 		errs = append(errs, syncDir(w.dir))
 	}
 	w.disk.Lock()
 	defer w.disk.Unlock()
+	for i, o := range outs {
+		freed, err := o.reclaim(starts[i])
+		w.addUsed(-freed)
+		errs = append(errs, err)
+	}
 	for _, o := range done {
+		errs = append(errs, o.f.Close())
 		w.gone = append(w.gone, old{path: o.path, last: toLast(o), size: o.off - (o.punched - o.body)})
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -164,6 +164,7 @@ func TestMaxBytes(t *testing.T) {
 	}
 	// Room that a trim makes is used.
 	w.Trim(800 * time.Millisecond)
+	w.sync()
 	w.flush()
 	if err := w.Close(); !errors.Is(err, ErrFull) {
 		t.Errorf("closed: %v", err)

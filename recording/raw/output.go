@@ -105,33 +105,40 @@ func (o *output) write(c *chunk) error {
 // pageBytes is how space is given back by file systems.
 const pageBytes = 4096
 
-// trim gives the pieces back that are wholly older. It returns how much became
-// free; the pieces do not exist any more even where nothing did.
-func (o *output) trim(before uint32) (freed int64, err error) {
+// trim forgets the pieces that are wholly older.
+func (o *output) trim(before uint32) error {
 	var last mark
 	keep := 0
 	for ; keep < len(o.marks) && o.marks[keep].last < before; keep++ {
 		last = o.marks[keep]
 	}
 	if last.end <= o.start.off || o.f == nil {
-		return 0, nil
+		return nil
 	}
 	next := start{off: last.end, n: last.n + 1}
 	if _, err := o.f.WriteAt(o.crypt.sealStart(next), headBytes); err != nil {
-		return 0, fmt.Errorf("write slot: %w", err)
+		return fmt.Errorf("write slot: %w", err)
 	}
 	o.marks = append(o.marks[:0], o.marks[keep:]...)
 	o.start = next
 	o.dirty.Store(true)
-	if o.solid {
+	return nil
+}
+
+// reclaim gives the space of forgotten pieces back and returns how much it
+// was. The slot that says so is on the medium: else a power failure could
+// leave a hole that looks like tampering.
+func (o *output) reclaim(synced start) (freed int64, err error) {
+	// The page in which a hole ends stays; the next hole covers it.
+	to := synced.off / pageBytes * pageBytes
+	if o.solid || to <= o.punched {
 		return 0, nil
 	}
-	if err := punch(o.f, o.punched, next.off-o.punched); err != nil {
+	if err := punch(o.f, o.punched, to-o.punched); err != nil {
 		o.solid = true
 		return 0, fmt.Errorf("give space back: %w", err)
 	}
-	was := o.punched
-	// The page in which the hole ends stays; the next hole covers it.
-	o.punched = max(o.punched, next.off/pageBytes*pageBytes)
-	return o.punched - was, nil
+	freed = to - o.punched
+	o.punched = to
+	return freed, nil
 }

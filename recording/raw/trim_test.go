@@ -46,10 +46,10 @@ func TestTrim(t *testing.T) {
 			gone.End()
 		}
 		w.flush()
-		if i%20 == 0 {
+		w.Trim(at - keep)
+		if i%2 == 0 {
 			w.sync()
 		}
-		w.Trim(at - keep)
 		if i%50 != 49 {
 			continue
 		}

@@ -231,8 +231,8 @@ func (w *Writer) live() []*StreamWriter {
 
 // Trim forgets the pieces that are wholly older than a moment since the
 // session's start, and ended streams that are: of a rolling spool the latest
-// part stays. What a piece holds is at most FlushEvery long. The journal is
-// kept. It may wait for the disk.
+// part stays. What a piece holds is at most FlushEvery long; the space is given
+// back at the next sync. The journal is kept. Trim may wait for the disk.
 func (w *Writer) Trim(before time.Duration) {
 	ms := toMS(before)
 	w.disk.Lock()
@@ -245,8 +245,7 @@ func (w *Writer) Trim(before time.Duration) {
 		outs = append(outs, &s.out)
 	}
 	for _, o := range outs {
-		freed, err := o.trim(ms)
-		if w.addUsed(-freed); err != nil {
+		if err := o.trim(ms); err != nil {
 			w.failed(err)
 		}
 	}
