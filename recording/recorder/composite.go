@@ -146,7 +146,7 @@ func (r *Recorder) soundStep(ctx context.Context, t *task) error {
 
 // storeNext adds the storing once everything is made.
 func (t *task) storeNext(ctx context.Context, tx bun.Tx) error {
-	return t.next(ctx, tx, stepStore, 0, piece{}, stepPlan, stepChunk, stepSound, stepJoin, stepSplit, stepDump)
+	return t.next(ctx, tx, stepStore, 0, piece{}, stepPlan, stepChunk, stepSound, stepEarly, stepJoin, stepSplit, stepDump)
 }
 
 // soundFormat is that of the mixed sound: 8 bits where the plan asks for it.
