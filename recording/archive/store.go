@@ -156,37 +156,81 @@ func (s *Store) PutAll(ctx context.Context, files []File) ([]Stored, error) {
 // ErrStoreDown, an *Error, or the context's error; the local file stays in any
 // case.
 func (s *Store) Put(ctx context.Context, f File) (Stored, error) {
-	if err := blob.CheckKey(f.Key); err != nil {
-		return Stored{}, &Error{Ours, "the file's name cannot be used", err}
-	}
-	info, err := os.Stat(f.Path)
+	all, err := s.PutTogether(ctx, []File{f})
 	if err != nil {
-		return Stored{}, ours(err)
+		return Stored{}, err
+	}
+	return all[0], nil
+}
+
+// PutTogether stores files that belong together, such as a playlist and its
+// segments, as Put does, all in one storage: when one that took some of them
+// refuses another, all go to the next, and what the first had taken is
+// deleted there if that is possible.
+func (s *Store) PutTogether(ctx context.Context, files []File) ([]Stored, error) {
+	infos := make([]os.FileInfo, len(files))
+	for i, f := range files {
+		if err := blob.CheckKey(f.Key); err != nil {
+			return nil, &Error{Ours, "the file's name cannot be used", err}
+		}
+		var err error
+		if infos[i], err = os.Stat(f.Path); err != nil {
+			return nil, ours(err)
+		}
 	}
 	var last error
 	for i, name := range s.cfg.Storages {
-		stored, err := s.persist(ctx, name, f, info)
+		stored, err := s.putAllInto(ctx, name, files, infos)
 		if err == nil {
 			return stored, nil
 		}
 		var refused *Error
 		switch {
 		case ctx.Err() != nil:
-			return Stored{}, ctx.Err()
+			return nil, ctx.Err()
 		case errors.Is(err, ErrStoreDown) && !s.cfg.DownIsRefusal:
-			return Stored{}, err
+			return nil, err
 		case errors.As(err, &refused) && refused.Class == Ours:
-			return Stored{}, err
+			return nil, err
 		}
 		last = errors.Join(last, err)
 		if i+1 < len(s.cfg.Storages) {
-			s.log.Error("storage does not take a recording; it goes to the next", "storage", name, "next", s.cfg.Storages[i+1], "key", f.Key, "err", err)
+			s.log.Error("storage does not take a recording; it goes to the next", "storage", name, "next", s.cfg.Storages[i+1], "err", err)
+			s.remove(ctx, stored)
 		}
 	}
 	if refused := (*Error)(nil); errors.As(last, &refused) {
-		return Stored{}, &Error{Destinations, refused.Reason, last}
+		return nil, &Error{Destinations, refused.Reason, last}
 	}
-	return Stored{}, last // down, all of them
+	return nil, last // down, all of them
+}
+
+// putAllInto stores files in one storage, and returns what it took in any case.
+func (s *Store) putAllInto(ctx context.Context, name string, files []File, infos []os.FileInfo) ([]Stored, error) {
+	all := make([]Stored, 0, len(files))
+	for i, f := range files {
+		stored, err := s.persist(ctx, name, f, infos[i])
+		if err != nil {
+			return all, err
+		}
+		all = append(all, stored)
+	}
+	return all, nil
+}
+
+// remove deletes what goes elsewhere after all: nobody would remember it when
+// its retention is over.
+func (s *Store) remove(ctx context.Context, all []Stored) {
+	objects, ok := s.cfg.Objects.(interface {
+		Delete(ctx context.Context, ref string) error
+	})
+	for _, stored := range all {
+		if !ok {
+			s.log.Error("an object is left behind in a storage", "ref", stored.Ref)
+		} else if err := objects.Delete(ctx, stored.Ref); err != nil {
+			s.log.Error("an object is left behind in a storage", "ref", stored.Ref, "err", err)
+		}
+	}
 }
 
 // persist tries one storage until it takes the file, refuses, or Tries are used.

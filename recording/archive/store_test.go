@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -105,6 +106,14 @@ func (s *stores) Stat(ctx context.Context, ref string) (blob.Object, error) {
 		return blob.Object{}, err
 	}
 	return b.Stat(ctx, key)
+}
+
+func (s *stores) Delete(ctx context.Context, ref string) error {
+	b, key, err := s.at("delete", ref)
+	if err != nil {
+		return err
+	}
+	return b.Delete(ctx, key)
 }
 
 func (s *stores) keys(t *testing.T, name string) (keys []string) {
@@ -218,6 +227,36 @@ func TestAStoreThatIsDown(t *testing.T) {
 	s = open(t, Config{Objects: objects, Storages: []string{"first", ""}, Journal: filepath.Join(dir, "j")})
 	if got, err := s.Put(t.Context(), f); err != nil || got.Ref != "@first/a.mp4" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestWhatBelongsTogetherLiesInOneStorage(t *testing.T) {
+	t.Parallel()
+	dir, objects := t.TempDir(), newStores(t, "first")
+	var files []File
+	for _, name := range []string{"index.m3u8", "a.ts", "b.ts"} {
+		files = append(files, File{Path: file(t, dir, name, 1000), Key: "hls/" + name})
+	}
+	objects.fault = func(op, ref string) error {
+		if op == "upload" && ref == "@first/hls/b.ts" {
+			return fs.ErrPermission // its quota is used up
+		}
+		return nil
+	}
+	s := open(t, Config{Objects: objects, Storages: []string{"first", ""}, Journal: filepath.Join(dir, "j")})
+	for range 2 {
+		got, err := s.PutTogether(t.Context(), files)
+		if err != nil || len(got) != 3 {
+			t.Fatal(err)
+		}
+		for _, g := range got {
+			if g.Storage != "" {
+				t.Errorf("%+v", g)
+			}
+		}
+	}
+	if first, own := objects.keys(t, "first"), objects.keys(t, ""); len(first) != 0 || len(own) != 3 {
+		t.Errorf("%v in the first, %v in our own", first, own)
 	}
 }
 
