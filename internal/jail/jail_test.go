@@ -68,6 +68,27 @@ func TestFFmpegEncodesIntoItsFolder(t *testing.T) {
 	}
 }
 
+// Encoders and decoders start threads, ask for processors and map memory in
+// ways of their own.
+func TestCodecsWork(t *testing.T) {
+	t.Parallel()
+	for encoder, args := range map[string][]string{
+		"libvpx":     {"-cpu-used", "8", "-deadline", "realtime"},
+		"libvpx-vp9": {"-cpu-used", "8", "-deadline", "realtime", "-row-mt", "1"},
+		"libsvtav1":  {"-preset", "12"},
+		"libx264":    {"-preset", "ultrafast", "-threads", "8"},
+	} {
+		dir := t.TempDir()
+		err := ffmpeg(t, dir, append(append([]string{"-f", "lavfi", "-i", "testsrc=size=320x180:rate=10:duration=0.5", "-pix_fmt", "yuv420p", "-c:v", encoder}, args...), "out.mkv")...)
+		if err == nil {
+			err = ffmpeg(t, dir, "-xerror", "-i", "out.mkv", "-f", "hls", "-c:v", "libx264", "-preset", "ultrafast", "out.m3u8")
+		}
+		if err != nil {
+			t.Errorf("%s: %v", encoder, err)
+		}
+	}
+}
+
 func TestFFmpegDrawsTextWithTheSystemsFonts(t *testing.T) {
 	t.Parallel()
 	err := ffmpeg(t, t.TempDir(), "-f", "lavfi", "-i", "color=size=64x64:rate=1:duration=1", "-vf", "drawtext=text=x", "-frames:v", "1", "out.png")
