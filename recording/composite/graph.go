@@ -30,6 +30,9 @@ func (g *graph) filter(format string, args ...any) {
 	g.filters = append(g.filters, fmt.Sprintf(format, args...))
 }
 
+// maxPixels is what a picture from outside may have at most: 4096x4096.
+const maxPixels = "16777216"
+
 // still lets one picture last for ever.
 const still = "tpad=stop=-1:stop_mode=clone"
 
@@ -44,7 +47,7 @@ func (g *graph) picture(t Tile, pieces []piece) {
 	label := fmt.Sprintf("t%d", len(g.tiles))
 	var parts []string
 	for i, p := range pieces {
-		in := g.input(p.path, "-threads", "1", "-f", "ivf")
+		in := g.input(p.path, "-threads", "1", "-max_pixels", maxPixels, "-f", "ivf")
 		chain := g.chain(t, p)
 		if i < len(pieces)-1 {
 			// The next piece comes after exactly so many frames.

@@ -2,6 +2,7 @@ package composite
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -217,15 +218,45 @@ func duration(t *testing.T, path string) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// tone writes a WAV of a sine.
+// beep is when the tone begins, in the movie.
+const beep = 700 * time.Millisecond
+
+// tone writes a WAV that is silent until the beep.
 func tone(t *testing.T, length time.Duration) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tone.wav")
-	out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("sine=440:r=48000:d=%f", length.Seconds()), path).CombinedOutput()
-	if err != nil {
+	source := fmt.Sprintf("aevalsrc='if(gte(t,%f),0.5*sin(2*PI*440*t),0)':s=48000:d=%f", beep.Seconds(), length.Seconds())
+	if out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, path).CombinedOutput(); err != nil {
 		t.Fatalf("make tone: %v: %s", err, out)
 	}
 	return path
+}
+
+// onset is when a file's sound becomes loud, relative to its first picture.
+func onset(t *testing.T, path string) time.Duration {
+	t.Helper()
+	const rate = 8000
+	start := func(stream, entry string) time.Duration {
+		lines := strings.Fields(probe(t, path, "-select_streams", stream, "-show_entries", entry))
+		v, err := strconv.ParseFloat(lines[len(lines)-1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(v * float64(time.Second))
+	}
+	// aresample fills what is missing before the first sound.
+	cmd := exec.Command("ffmpeg", "-v", "error", "-i", path, "-map", "0:a", "-af", "aresample=async=1:first_pts=0", "-f", "s16le", "-ar", strconv.Itoa(rate), "-ac", "1", "-")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("decode sound of %s: %v", path, err)
+	}
+	for i := 0; i+1 < len(out); i += 2 {
+		if v := int16(binary.LittleEndian.Uint16(out[i:])); v > 3000 {
+			return time.Duration(i/2)*time.Second/rate - (start("v:0", "stream=start_time") - start("a:0", "format=start_time"))
+		}
+	}
+	t.Fatalf("%s is silent", path)
+	return 0
 }
 
 func size(t *testing.T, path string) int64 {
@@ -261,6 +292,9 @@ func TestFourJoinAtDifferentTimes(t *testing.T) {
 		c.check(t, decode(t, path, m.Width, m.Height), m, o)
 		if d := duration(t, path); abs(int(d-c.length)) > int(m.time(1)) && o.Formats[i] != HLS {
 			t.Errorf("%s lasts %v, want %v", path, d, c.length)
+		}
+		if at := onset(t, path); abs(int(at-beep)) > int(10*time.Millisecond) {
+			t.Errorf("%s beeps at %v, want %v", path, at, beep)
 		}
 	}
 }
