@@ -36,7 +36,7 @@ type Plan struct {
 	// Layout is grid, speaker, screenshare, single, or one that was added.
 	Layout string `json:"layout"`
 	// Quality is the height of the composite (360p to 1440p), or
-	// portrait-WxH, or quobis for 640x480.
+	// portrait-WxH, or vga for 640x480.
 	Quality string `json:"quality"`
 	// Level is low, medium or high: how many bits the composite may take.
 	Level string `json:"level"`

@@ -68,7 +68,7 @@ func (s Settings) plan() recording.Plan {
 }
 
 // planVGA is recording.Plan's word for 640x480.
-const planVGA = "quobis"
+const planVGA = "vga"
 
 // tooManyToMix tells whether the limit asks for more tiles than a movie has,
 // so that the call is split whatever comes.

@@ -138,10 +138,9 @@ func encodeClip(k clipKey) ([][]byte, error) {
 type shot struct {
 	clipKey
 	at time.Duration
-	// order, if not nil, says which frame is shown as what; hidden frames are
-	// left out.
-	broken   func(n int) bool
-	rotation func(n int) int
+	// broken and rotation are of the samples; rubbish replaces what they hold.
+	broken, rubbish func(n int) bool
+	rotation        func(n int) int
 }
 
 func (s shot) length() time.Duration {
@@ -224,6 +223,9 @@ func (c *call) From(ctx context.Context, id string, at time.Duration) iter.Seq2[
 				}
 				if s.broken != nil {
 					out.Broken = s.broken(n)
+				}
+				if s.rubbish != nil && s.rubbish(n) {
+					out.Data = bytes.Repeat([]byte{0xA5, byte(n), 0x3C}, 300)
 				}
 				if s.rotation != nil {
 					out.Rotation = s.rotation(n)

@@ -87,7 +87,7 @@ const (
 // Options say what the movie looks like.
 type Options struct {
 	// Quality is 360p, 420p, 480p, 720p, 1080p or 1440p (16:9), portrait-WxH,
-	// or quobis (640x480); "" is 720p.
+	// or vga (640x480); "" is 720p.
 	Quality string
 	// Level is low, medium or high: how many bits it may take; "" is high.
 	Level string

@@ -258,7 +258,7 @@ func TestShortAndEmpty(t *testing.T) {
 	// Nobody has a picture; 0.3 s.
 	c := newCall(t, 300*time.Millisecond)
 	c.join("a", 0, c.length)
-	m, chunks, dir := render(t, c, Options{Quality: "quobis", Formats: []string{MP4, HLS}})
+	m, chunks, dir := render(t, c, Options{Quality: "vga", Formats: []string{MP4, HLS}})
 	paths := join(t, m, chunks, "", dir)
 	if d := duration(t, paths[0]); abs(int(d-c.length)) > int(m.time(1)) {
 		t.Errorf("lasts %v, want %v", d, c.length)
@@ -281,7 +281,7 @@ func TestPartOfCall(t *testing.T) {
 	c.check(t, decode(t, join(t, m, chunks, "", dir)[0], m.Width, m.Height), m, o)
 }
 
-// A minute of quobis low is 2 MB, of high 4 MB, give or take a quarter.
+// A minute of vga low is 2 MB, of high 4 MB, give or take a quarter.
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -289,7 +289,7 @@ func TestSizes(t *testing.T) {
 	}
 	for level, want := range map[string]float64{"low": 2, "high": 4} {
 		m := &Movie{FPS: 25, Width: 640, Height: 480, Formats: []string{MP4}}
-		enc, err := encoders(m, level, "quobis", "")
+		enc, err := encoders(m, level, "vga", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,5 +302,29 @@ func TestSizes(t *testing.T) {
 		if mb := float64(size(t, out)) / 1e6 * 10; mb < want*0.75 || mb > want*1.25 {
 			t.Errorf("a minute of %s is %.2f MB, want %.0f", level, mb, want)
 		}
+	}
+}
+
+// Somebody sends what no decoder takes, others now and then: the movie is made.
+func TestRubbish(t *testing.T) {
+	t.Parallel()
+	for _, codec := range []string{"VP8", "VP9", "H264", "AV1"} {
+		t.Run(codec, func(t *testing.T) {
+			t.Parallel()
+			c := newCall(t, time.Second)
+			c.film(c.join("bad", 0, c.length), false, []shot{{clipKey: key(codec, 0, 25), rubbish: func(int) bool { return true }}})
+			c.film(c.join("sometimes", 0, c.length), false, []shot{{clipKey: key(codec, 1, 25), rubbish: func(n int) bool { return n%5 == 4 }}})
+			c.film(c.join("good", 0, c.length), false, []shot{{clipKey: key("VP8", 2, 25)}})
+			m, chunks, dir := render(t, c, Options{Quality: "360p"})
+			f := decode(t, join(t, m, chunks, "", dir)[0], m.Width, m.Height)
+			if len(f.frames) != 25 {
+				t.Errorf("%d frames, want 25", len(f.frames))
+			}
+			for n := range f.frames {
+				if err := c.checkTile(f, m, n, layout.Tile{TrackID: "track-2", Rect: m.Chunks[0].Tiles[2].Rect}); err != nil {
+					t.Errorf("frame %d of the good one: %v", n, err)
+				}
+			}
+		})
 	}
 }

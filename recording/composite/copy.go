@@ -73,18 +73,18 @@ func takes(format, codec string) bool {
 	return codec == "H264"
 }
 
-// copyArgs writes the stream into dir. Its first picture is there from the
-// beginning.
-func copyArgs(ctx context.Context, src Source, m *Movie, c Chunk, dir, out string) ([]string, error) {
-	t := c.Tiles[0]
-	path := filepath.Join(dir, "copy.ivf")
+// copy makes the chunk of the stream as it is. Its first picture is there from
+// the beginning.
+func (r *renderer) copy(ctx context.Context) error {
+	t := r.c.Tiles[0]
+	path := filepath.Join(r.dir, "copy.ivf")
 	w, err := createIVF(path, t.Codec, t.Width, t.Height)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	first := true
-	for s, err := range decodable(ctx, src, t.StreamID, m.Start, m.Start+c.To) {
-		at := s.At - m.Start
+	for s, err := range decodable(ctx, r.src, t.StreamID, r.m.Start, r.m.Start+r.c.To) {
+		at := s.At - r.m.Start
 		if first {
 			at, first = 0, false
 		}
@@ -92,11 +92,11 @@ func copyArgs(ctx context.Context, src Source, m *Movie, c Chunk, dir, out strin
 			err = w.write(s.Data, at)
 		}
 		if err != nil {
-			return nil, errors.Join(err, w.close())
+			return errors.Join(err, w.close())
 		}
 	}
 	if err := w.close(); err != nil {
-		return nil, fmt.Errorf("close pictures: %w", err)
+		return fmt.Errorf("close pictures: %w", err)
 	}
-	return []string{"-f", "ivf", "-i", "copy.ivf", "-c", "copy", "-map_metadata", "-1", "-f", "nut", out}, nil
+	return ffmpeg(ctx, r.dir, nil, nil, []string{"-f", "ivf", "-i", "copy.ivf", "-c", "copy", "-map_metadata", "-1", "-f", "nut", chunkFile})
 }

@@ -98,7 +98,7 @@ func (c cut) make(ctx context.Context, input, dir string, args []string) (_ []Se
 		return nil, fmt.Errorf("make segments: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := ffmpeg(ctx, work, []string{input}, append(args, "all.mp4")); err != nil {
+	if err := ffmpeg(ctx, work, []string{input}, nil, append(args, "all.mp4")); err != nil {
 		return nil, fmt.Errorf("make segments: %w", err)
 	}
 	data, err := os.ReadFile(filepath.Join(work, "all.mp4"))

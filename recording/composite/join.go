@@ -80,7 +80,7 @@ func joinFile(ctx context.Context, m *Movie, chunks []string, audio, dir, format
 	} else {
 		args = append(append(args, m.lastArgs(1000)...), "-f", "webm", out)
 	}
-	if err := ffmpeg(ctx, work, readOnly, args); err != nil {
+	if err := ffmpeg(ctx, work, readOnly, nil, args); err != nil {
 		return "", err
 	}
 	path = filepath.Join(dir, out)

@@ -13,7 +13,7 @@ func Canvas(quality string) (width, height int, err error) {
 	switch quality {
 	case "":
 		return 1280, 720, nil
-	case "quobis":
+	case "vga":
 		return 640, 480, nil
 	case "360p", "420p", "480p", "720p", "1080p", "1440p":
 		height, _ = strconv.Atoi(quality[:len(quality)-1])
@@ -47,7 +47,7 @@ var levels = map[string]struct{ rate, crf int }{
 	"high":   {533_000, 21},
 }
 
-// encoders are those that the formats need. The quobis preset holds its rate,
+// encoders are those that the formats need. The vga preset holds its rate,
 // as its size is promised; others spend what the picture needs, up to twice
 // the rate of their area.
 func encoders(m *Movie, level, quality, webm string) ([]Encoder, error) {
@@ -62,7 +62,7 @@ func encoders(m *Movie, level, quality, webm string) ([]Encoder, error) {
 	var all []Encoder
 	for _, f := range m.Formats {
 		e := Encoder{Codec: "h264", CRF: l.crf, MaxRate: 2 * rate}
-		if quality == "quobis" {
+		if quality == "vga" {
 			e = Encoder{Codec: "h264", Rate: rate, MaxRate: rate * 3 / 2}
 		}
 		switch f {

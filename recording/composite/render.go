@@ -1,11 +1,13 @@
 package composite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"stillwatch/recording/layout"
 )
@@ -30,63 +32,119 @@ func RenderChunk(ctx context.Context, src Source, m *Movie, n int, dir string) (
 		return "", fmt.Errorf("render chunk %d: %w", n, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	c := m.Chunks[n]
-	var args []string
-	const out = "chunk.nut"
-	if c.Copy {
-		args, err = copyArgs(ctx, src, m, c, work, out)
+	r := renderer{src: src, m: m, c: m.Chunks[n], dir: work}
+	if r.c.Copy {
+		err = r.copy(ctx)
 	} else {
-		args, err = chunkArgs(ctx, src, m, c, work, out)
+		err = r.compose(ctx)
 	}
 	if err != nil {
 		return "", fmt.Errorf("render chunk %d: %w", n, err)
 	}
-	if err := ffmpeg(ctx, work, nil, args); err != nil {
-		return "", fmt.Errorf("render chunk %d: %w", n, err)
-	}
-	if err := os.Rename(filepath.Join(work, out), path); err != nil {
+	if err := os.Rename(filepath.Join(r.dir, chunkFile), path); err != nil {
 		return "", fmt.Errorf("render chunk %d: %w", n, err)
 	}
 	return path, nil
 }
 
-// chunkArgs writes the inputs of a chunk into dir and says how ffmpeg puts
-// them together.
-func chunkArgs(ctx context.Context, src Source, m *Movie, c Chunk, dir, out string) ([]string, error) {
-	g := &graph{m: m}
+// chunkFile is what a chunk is called while it is rendered.
+const chunkFile = "chunk.nut"
+
+// renderer renders one chunk.
+type renderer struct {
+	src Source
+	m   *Movie
+	c   Chunk
+	dir string // to work in
+	// cards are tiles that get a card whatever their stream has.
+	cards map[int]bool
+	// made are the pieces of each tile.
+	made map[int][]piece
+}
+
+// compose renders the chunk. When it fails and there are streams of which
+// nothing can be decoded, it is rendered with cards in their places: nobody may
+// keep a movie from being made by sending rubbish.
+func (r *renderer) compose(ctx context.Context) error {
+	args, err := r.args(ctx)
+	if err != nil {
+		return err
+	}
+	err = ffmpeg(ctx, r.dir, nil, nil, args)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.cards = map[int]bool{}
+	for i, parts := range r.made {
+		for _, p := range parts {
+			if !decodes(ctx, r.dir, p) {
+				r.cards[i] = true
+			}
+		}
+	}
+	if len(r.cards) == 0 || ctx.Err() != nil {
+		return err
+	}
+	if r.dir, err = os.MkdirTemp(r.dir, "again-"); err != nil {
+		return err
+	}
+	if args, err = r.args(ctx); err != nil {
+		return err
+	}
+	return ffmpeg(ctx, r.dir, nil, nil, args)
+}
+
+// decodes tells whether ffmpeg gets a picture out of a piece.
+func decodes(ctx context.Context, dir string, p piece) bool {
+	var sums bytes.Buffer
+	args := []string{"-threads", "1", "-max_pixels", maxPixels, "-f", "ivf", "-i", filepath.Base(p.path), "-max_error_rate", "1", "-f", "framecrc", "-"}
+	if err := ffmpeg(ctx, dir, nil, &sums, args); err != nil {
+		return false
+	}
+	for line := range strings.Lines(sums.String()) {
+		if !strings.HasPrefix(line, "#") {
+			return true
+		}
+	}
+	return false
+}
+
+// args writes the inputs of the chunk and says how ffmpeg puts them together.
+func (r *renderer) args(ctx context.Context) ([]string, error) {
+	g := &graph{m: r.m}
 	var overs []over
-	for i, t := range c.Tiles {
-		var parts []piece
-		if t.StreamID != "" {
+	r.made = map[int][]piece{}
+	for i, t := range r.c.Tiles {
+		if t.StreamID != "" && !r.cards[i] {
 			var err error
-			if parts, err = pieces(ctx, src, m, c, i, dir); err != nil {
+			if r.made[i], err = pieces(ctx, r.src, r.m, r.c, i, r.dir); err != nil {
 				return nil, err
 			}
 		}
-		if len(parts) == 0 {
-			if err := g.drawCard(t, i, dir); err != nil {
+		if len(r.made[i]) == 0 {
+			if err := g.drawCard(t, i, r.dir); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		g.picture(t, parts)
+		g.picture(t, r.made[i])
 		if t.Label && t.Name != "" {
-			o, err := nameOver(t, i, dir)
+			o, err := nameOver(t, i, r.dir)
 			if err != nil {
 				return nil, err
 			}
 			overs = append(overs, o)
 		}
 	}
-	if m.Watermark != "" {
-		o, err := watermark(m, dir)
+	if r.m.Watermark != "" {
+		o, err := watermark(r.m, r.dir)
 		if err != nil {
 			return nil, err
 		}
 		overs = append(overs, o)
 	}
-	g.finish(c, overs)
-	return g.args(m.frame(c.To)-m.frame(c.From), out), nil
+	g.finish(r.c, overs)
+	return g.args(r.m.frame(r.c.To)-r.m.frame(r.c.From), chunkFile), nil
 }
 
 func (g *graph) drawCard(t Tile, i int, dir string) error {
