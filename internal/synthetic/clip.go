@@ -36,6 +36,8 @@ type ClipConfig struct {
 	// Noise adds moving grain, as a camera's sensor does, so that the picture
 	// is still but not frozen; 0 to 100, default 4, negative for none.
 	Noise int
+	// Flash makes the first tenth of every second white.
+	Flash bool
 }
 
 func (c ClipConfig) withDefaults() ClipConfig {
@@ -135,6 +137,9 @@ func encode(ctx context.Context, cfg ClipConfig, path string) error {
 	filter := fmt.Sprintf("scale=%d:%d:flags=area:out_color_matrix=bt601:out_range=tv", cfg.Width, cfg.Height)
 	if cfg.Noise > 0 {
 		filter += fmt.Sprintf(",noise=alls=%d:allf=t", cfg.Noise)
+	}
+	if cfg.Flash {
+		filter += ",drawbox=color=white:t=fill:enable='lt(mod(t,1),0.1)'"
 	}
 	filter += ",format=yuv420p"
 	tmp, err := os.CreateTemp(filepath.Dir(path), "clip-*"+extension(cfg.Codec))

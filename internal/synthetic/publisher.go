@@ -27,6 +27,8 @@ type PublisherConfig struct {
 	Tone *Tone
 	// Phase delays the first frame, so that many publishers do not send in step.
 	Phase time.Duration
+	// Steady sends the clip as it is, whatever keyframes are asked for.
+	Steady bool
 	// Light leaves out retransmission and reports, for benchmarks with many.
 	Light bool
 }
@@ -204,7 +206,7 @@ func (p *Publisher) send(ctx context.Context) {
 	var lastKey time.Time
 	for {
 		now := time.Now()
-		if p.wantKey.Load() && now.Sub(lastKey) >= minKeyframeDistance {
+		if p.wantKey.Load() && !p.cfg.Steady && now.Sub(lastKey) >= minKeyframeDistance {
 			next = p.cfg.Clip.Next(next)
 		}
 		if next%p.cfg.Clip.Take == 0 {

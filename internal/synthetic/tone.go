@@ -28,13 +28,22 @@ type Tone struct {
 
 // MakeTone encodes a tone with the ffmpeg command.
 func MakeTone(ctx context.Context, hz int) (*Tone, error) {
+	return makeTone(ctx, hz, "sine=frequency=%d:sample_rate=48000:duration=3")
+}
+
+// MakeBeep encodes a tone that is heard in the first tenth of every second.
+func MakeBeep(ctx context.Context, hz int) (*Tone, error) {
+	return makeTone(ctx, hz, "aevalsrc=0.5*sin(2*PI*%d*t)*lt(mod(t\\,1)\\,0.1):s=48000:d=3")
+}
+
+func makeTone(ctx context.Context, hz int, source string) (*Tone, error) {
 	if hz <= 0 || hz%50 != 0 || hz > 8000 {
 		return nil, fmt.Errorf("make tone: %d Hz; want a multiple of 50 up to 8000", hz)
 	}
 	var out, stderr bytes.Buffer
 	// The first second lets the encoder settle and is left out.
 	cmd := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error",
-		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=%d:sample_rate=48000:duration=2", hz), "-ac", "1",
+		"-f", "lavfi", "-i", fmt.Sprintf(source, hz), "-ac", "1",
 		"-c:a", "libopus", "-b:a", "48k", "-frame_duration", "20", "-page_duration", "20000", "-f", "ogg", "pipe:1")
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
@@ -57,7 +66,7 @@ func MakeTone(ctx context.Context, hz int) (*Tone, error) {
 			t.Packets = append(t.Packets, bytes.Clone(page))
 		}
 	}
-	if len(t.Packets) < 40 {
+	if len(t.Packets) < 50 {
 		return nil, fmt.Errorf("make tone: %d packets only", len(t.Packets))
 	}
 	return t, nil
