@@ -28,6 +28,9 @@ type MixOptions struct {
 	NoLimiter bool
 }
 
+// maxWAV is how many samples of 4 bytes a WAV file holds: 6 hours at 48 kHz.
+const maxWAV = 1<<30 - 1000
+
 // soundFormat is how ffmpeg makes a format.
 type soundFormat struct {
 	rate  int64
@@ -63,6 +66,9 @@ func (s *Session) MixAudio(ctx context.Context, o MixOptions) error {
 	feeds, graph := s.mixGraph(tracks, span, 0, f, !o.NoLimiter)
 	part := filepath.Base(o.Path) + ".part"
 	args := append([]string{"-filter_complex", graph, "-map", "[mix]"}, f.args...)
+	if n := round(span.Length(), f.rate); strings.HasPrefix(o.Format, "wav") && n > maxWAV {
+		args = append(args, "-rf64", "auto") // with another header, which not all read
+	}
 	args = append(args, "file:"+part)
 	dir := filepath.Dir(o.Path)
 	if err = ffmpeg(ctx, dir, feeds, args...); err == nil {

@@ -1,10 +1,12 @@
 package media_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,6 +150,43 @@ func TestMixConcealsLoss(t *testing.T) {
 		if a := goertzel(x[i*960:][:960], 1000, 48000); a < 0.06 && i%20 != 10 && i%20 != 11 || a < 0.03 || a > 0.15 {
 			t.Errorf("at %d ms: amplitude %.3f", 20*i, a)
 		}
+	}
+}
+
+// Nothing that somebody sends keeps the others from being heard.
+func TestMixOfGarbage(t *testing.T) {
+	t.Parallel()
+	s := sound(t, media.Opus, 1000)
+	s.lag = 0
+	bad := s
+	bad.units = nil
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 3000 {
+		b := make([]byte, r.IntN(60))
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		if len(b) > 2 && r.IntN(2) == 0 {
+			b[1] &= 0xc3
+		}
+		bad.units = append(bad.units, b)
+	}
+	bad.step = time.Millisecond
+	loud := sent{codec: media.PCMU, start: s.start, step: 20 * time.Millisecond, units: [][]byte{{}, {1}, bytes.Repeat([]byte{0xff}, 9000)}}
+	src := newMemory()
+	src.add(s.info("a", "u"), s.packets())
+	src.add(bad.info("b", "v"), bad.packets())
+	src.add(loud.info("c", "w"), loud.packets())
+	session := src.load(t)
+	if len(samples(t, session.Samples(t.Context(), "b"))) < 500 {
+		t.Error("too little of the garbage is Opus")
+	}
+	dir := t.TempDir()
+	if err := session.MixAudio(t.Context(), media.MixOptions{Path: dir + "/mix.wav", Format: "wav"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Remux(t.Context(), media.RemuxOptions{Dir: dir, Audio: []string{"t-b"}, Format: "webm"}); err != nil {
+		t.Error(err)
 	}
 }
 

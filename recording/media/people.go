@@ -6,6 +6,10 @@ import (
 	"stillwatch/recording/raw"
 )
 
+// Mixer tells whether the person stands for the sound of all, as a mixer
+// recorded it.
+func (p Person) Mixer() bool { return p.Role == raw.RoleMixer }
+
 // people lists the connections of the journal.
 func people(entries []raw.Entry, length time.Duration) []Person {
 	var all []Person

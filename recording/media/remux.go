@@ -140,7 +140,7 @@ func (s *Session) videoParts(o RemuxOptions, span Span) ([]part, error) {
 			p.span.To = span.To
 		}
 	}
-	return parts, nil
+	return slices.DeleteFunc(parts, func(p part) bool { return p.span.To <= p.span.From }), nil
 }
 
 // parts divides a stream at keyframes with new parameters.
@@ -213,7 +213,10 @@ func (s *Session) remuxPart(ctx context.Context, p part, audio []Track, o RemuxO
 	}
 	w.origin = w.beginning()
 	if err := w.write(ctx); err != nil {
-		return File{}, fmt.Errorf("write %s: %w", file, err)
+		if ctx.Err() == nil && w.made.Pictures == 0 && w.made.Packets == 0 && w.made.AudioCoded == "" {
+			err = errors.Join(ErrNoMedia, err) // nothing of it lay within the bounds
+		}
+		return File{}, fmt.Errorf("write %s: %w", file, errors.Join(err, remove(w.made.Path)))
 	}
 	return w.made, w.measure()
 }

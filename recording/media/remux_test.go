@@ -409,3 +409,46 @@ func TestRemuxOfSeveralTracks(t *testing.T) {
 	}
 	sameAs(t, v, packetsOf(t, files[0].Path, "v"), 0, 0, 1e-3)
 }
+
+// Of one picture, and of a third of a second, there is a file too.
+func TestRemuxOfLittle(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 8} {
+		for _, codec := range videoCodecs {
+			formats := []string{"auto", "mp4", "hls"}
+			if codec == media.VP8 {
+				formats = formats[:1]
+			}
+			s := video(t, codec)
+			s.units = s.units[:n]
+			src := newMemory()
+			src.add(s.info("v", "u"), s.packets())
+			session := src.load(t)
+			for _, format := range formats {
+				t.Run(fmt.Sprint(codec, format, n), func(t *testing.T) {
+					t.Parallel()
+					files, err := session.Remux(t.Context(), media.RemuxOptions{Dir: t.TempDir(), Video: []string{"t-v"}, Format: format})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(files) != 1 || files[0].Pictures != n {
+						t.Errorf("%+v", files)
+					}
+					if got := len(packetsOf(t, files[0].Path, "v")); got != n {
+						t.Errorf("%d pictures", got)
+					}
+				})
+			}
+		}
+	}
+	a := sound(t, media.Opus, 440)
+	a.units = a.units[:1]
+	src := newMemory()
+	src.add(a.info("a", "u"), a.packets())
+	session := src.load(t)
+	for _, format := range []string{"ogg", "webm", "mp4", "wav", "wav-8bit", "aac", "flv", "hls"} {
+		if _, err := session.Remux(t.Context(), media.RemuxOptions{Dir: t.TempDir(), Audio: []string{"t-a"}, Format: format}); err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
