@@ -239,6 +239,19 @@ func (q *Queue) Release(ctx context.Context, worker string) error {
 	return nil
 }
 
+// Again gives the steps of a recording that were given up as many tries as
+// they had at first. Whoever still does one of them has lost it.
+func (q *Queue) Again(ctx context.Context, tx bun.IDB, recordingID string) error {
+	now := db.At(q.cfg.Now())
+	_, err := tx.NewUpdate().Model((*db.RecordingJobRow)(nil)).Set("state = ?", db.JobWaiting).Set("token = token + 1").Set("attempts = 0").
+		Set("error = ''").Set("not_before = 0").Set("created_at = ?", now).Set("updated_at = ?", now).
+		Where("recording_id = ?", recordingID).Where("state = ?", db.JobFailed).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("try steps of %s again: %w", recordingID, err)
+	}
+	return nil
+}
+
 // Of lists the steps of a recording of a kind, in order; "" is all kinds.
 func (q *Queue) Of(ctx context.Context, tx bun.IDB, recordingID, kind string) ([]db.RecordingJobRow, error) {
 	var rows []db.RecordingJobRow

@@ -3,6 +3,7 @@ package recorder
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"stillwatch/internal/blob"
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/jail"
@@ -58,7 +60,7 @@ func (r *Recorder) orderEdit(ctx context.Context, cid string, e edit, where, by 
 			}
 		}
 		if length := first.EndedAt.Sub(first.StartedAt.Time); e.To > 0 && e.From >= length {
-			return &recording.FieldError{Field: "from", Want: fmt.Sprintf("must be below the file's length of %.3f seconds", length.Seconds())}
+			return &recording.FieldError{Field: "from_seconds", Want: fmt.Sprintf("must be below the file's length of %.3f seconds", length.Seconds())}
 		}
 		plan := recording.DefaultPlan()
 		var old db.RecordingRow
@@ -140,13 +142,16 @@ func (r *Recorder) editStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	out.Parts = []string{name}
+	out.Parts, out.Name = []string{name}, e.Filename
 	return r.queue.Done(ctx, t.job, outputs{Files: []output{out}}, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
 }
 
 // fetch brings a stored file here.
 func (t *task) fetch(ctx context.Context, f db.RecordingFileRow, name string) error {
 	in, err := t.r.cfg.Objects.Open(ctx, storage.Ref(f.Storage, f.ObjectKey))
+	if errors.Is(err, blob.ErrNotFound) || blob.Permanent(err) {
+		return fmt.Errorf("%w: fetch %s: %w", errHopeless, f.Filename, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: fetch %s: %w", archive.ErrStoreDown, f.Filename, err)
 	}

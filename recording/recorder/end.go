@@ -93,21 +93,19 @@ func (r *Recorder) takeUp(ctx context.Context) error {
 // for, and destroys the packets when nothing wants them. Deciding again
 // changes nothing.
 func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) error {
-	reader, err := r.openRaw(sessionID)
-	gone := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !gone {
-		return err
-	}
+	reader, unreadable := r.openRaw(sessionID)
+	gone := errors.Is(unreadable, fs.ErrNotExist)
 	var info raw.SessionInfo
 	end := r.cfg.Now()
-	if !gone {
+	if unreadable == nil {
 		info = reader.Session()
 		end = info.StartedAt.Add(reader.Length())
 	}
-	err = r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+	err := r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		// Without its key a folder cannot be read by anybody: it was being made,
-		// or being destroyed. Runs that were on fail then, in their first step.
-		if !gone {
+		// or being destroyed. Runs that were on fail then, in their first step,
+		// as they do where the key is another's.
+		if unreadable == nil {
 			if err := r.addFlagged(ctx, tx, info, end); err != nil {
 				return err
 			}
@@ -127,6 +125,9 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 		return err
 	}
 	r.poke()
+	if unreadable != nil && !gone {
+		return unreadable // whether it was flagged is not known: nothing is destroyed
+	}
 	if !last {
 		return nil
 	}
@@ -240,13 +241,8 @@ func (r *Recorder) release(ctx context.Context, sessionID string) error {
 	if r.cfg.WorkerOnly || r.busy(sessionID) {
 		return nil
 	}
-	needed, err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).Where("session_id = ?", sessionID).
-		Where("state IN (?, ?, ?)", db.RecordingOn, db.RecordingProcessing, db.RecordingFailed).Exists(ctx)
-	if err != nil {
-		return fmt.Errorf("look who needs session %s: %w", sessionID, err)
-	}
-	if needed {
-		return nil
+	if needed, err := r.needed(ctx, sessionID); err != nil || needed {
+		return err
 	}
 	r.forget(sessionID)
 	if err := raw.Destroy(r.rawDir(sessionID)); err != nil {
@@ -255,6 +251,16 @@ func (r *Recorder) release(ctx context.Context, sessionID string) error {
 	r.count.discarded.Add(1)
 	r.log.Debug("packets of a session are gone", "session", sessionID)
 	return nil
+}
+
+// needed tells whether files are made, or may yet be made, of a session's packets.
+func (r *Recorder) needed(ctx context.Context, sessionID string) (bool, error) {
+	needed, err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).Where("session_id = ?", sessionID).
+		Where("state IN (?, ?, ?)", db.RecordingOn, db.RecordingProcessing, db.RecordingFailed).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look who needs session %s: %w", sessionID, err)
+	}
+	return needed, nil
 }
 
 // watchFlags begins the runs that a flag asks for while the call still runs,

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,16 +83,20 @@ func (r *Recorder) tellFailed(ctx context.Context, tx bun.Tx, run db.RecordingRo
 	if stop.IsZero() {
 		stop = now
 	}
+	bucket, err := bucketOf(ctx, tx, run.Storage)
+	if err != nil {
+		return err
+	}
 	var evs []event.Envelope
 	for _, format := range t.formats() {
 		body := event.RecordingFailed{
 			Type: event.CallRecordingFailed, CreatedAt: now.UTC(), CallCID: run.CID, EgressID: run.ID, RecordingType: run.Type,
-			SessionID: run.SessionID, Format: format, Bucket: run.Storage, StartTime: run.StartedAt.UTC(), EndTime: stop.UTC(),
+			SessionID: run.SessionID, Format: format, Bucket: bucket, StartTime: run.StartedAt.UTC(), EndTime: stop.UTC(),
 			IndexID: event.DeriveID("recording file", run.ID, format, "failed"),
 			Error:   event.RecordingError{Code: codeOf(cause), Message: publicText(cause)}, Custom: custom(run),
 		}
 		ev := event.New(body.Type, run.CID, now, body)
-		ev.ID = event.DeriveID("recording failed", run.ID, format, fmt.Sprint(codeOf(cause)))
+		ev.ID = event.DeriveID("recording failed", run.ID, format, fmt.Sprint(codeOf(cause)), fmt.Sprint(now.UnixNano()))
 		evs = append(evs, ev)
 	}
 	return db.Enqueue(ctx, tx, event.TopicPublic, evs...)
@@ -168,7 +173,8 @@ func (r *Recorder) clean(recordingID string) error {
 	return nil
 }
 
-// Retry makes a failed recording's files again from its packets.
+// Retry goes on with a failed recording at the step that failed. Where what was
+// made so far is gone, it begins anew from the packets.
 func (r *Recorder) Retry(ctx context.Context, recordingID string) error {
 	err := r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		res, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingProcessing).Set("error = ''").Set("error_code = 0").
@@ -179,10 +185,23 @@ func (r *Recorder) Retry(ctx context.Context, recordingID string) error {
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return errors.Join(err, fmt.Errorf("retry %s: it has not failed", recordingID))
 		}
+		steps, err := r.queue.Of(ctx, tx, recordingID, "")
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(r.workDir(recordingID)); err == nil && len(steps) > 0 {
+			return r.queue.Again(ctx, tx, recordingID)
+		}
+		first, payload := stepPlan, json.RawMessage("{}")
+		for _, s := range steps {
+			if s.Kind == stepEdit {
+				first, payload = stepEdit, s.Payload.V
+			}
+		}
 		if _, err := tx.NewDelete().Model((*db.RecordingJobRow)(nil)).Where("recording_id = ?", recordingID).Exec(ctx); err != nil {
 			return fmt.Errorf("forget steps of %s: %w", recordingID, err)
 		}
-		return r.queue.Add(ctx, tx, recordingID, stepPlan, 0, struct{}{})
+		return r.queue.Add(ctx, tx, recordingID, first, 0, payload)
 	})
 	r.poke()
 	return err

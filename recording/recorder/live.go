@@ -201,9 +201,22 @@ func (l *live) isOver() bool {
 	return l.over
 }
 
+// rollEvery is how often the packets before a start are cut down to the
+// pre-roll, and pictures asked for that can be decoded alone: a file begins
+// with one.
+const rollEvery = 5 * time.Second
+
 // run does what is put, until the last of it is done.
 func (l *live) run() {
-	for range l.wakeup {
+	tick := time.NewTicker(rollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.wakeup:
+		case <-tick.C:
+			l.roll()
+			continue
+		}
 		l.mu.Lock()
 		todo, over := l.todo, l.over
 		l.todo = nil
@@ -216,6 +229,37 @@ func (l *live) run() {
 			delete(l.r.sessions, l.info.SessionID)
 			l.r.mu.Unlock()
 			return
+		}
+	}
+}
+
+// roll forgets what came before the pre-roll while nothing is recorded. What a
+// run that ended still needs stays.
+func (l *live) roll() {
+	if l.writer == nil || !l.tapped || len(l.runs) > 0 || l.plan.Spools() {
+		return
+	}
+	l.keyframes()
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	needed, err := l.r.needed(ctx, l.info.SessionID)
+	if err != nil {
+		l.r.log.Warn("packets before the pre-roll are forgotten later", "call", l.info.CID, "err", err)
+		return
+	}
+	if !needed {
+		// The picture to begin with may be as old as the last time it was asked for.
+		l.writer.Trim(l.offset(l.r.cfg.Now()) - l.plan.PreRoll - 2*rollEvery)
+	}
+}
+
+// keyframes asks for pictures that can be decoded alone, of all that is tapped.
+func (l *live) keyframes() {
+	for _, t := range l.tracks {
+		for _, info := range t.Streams() {
+			if info.Video() && t.taken[info.RID] {
+				t.RequestKeyframe(info.RID)
+			}
 		}
 	}
 }

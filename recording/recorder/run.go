@@ -111,7 +111,9 @@ func (l *live) follow(run db.RecordingRow) {
 		return
 	}
 	l.runs[run.ID] = &run
-	if !l.tapped {
+	if l.tapped {
+		l.keyframes() // what it begins with
+	} else {
 		l.open()
 	}
 	l.note(raw.Entry{Kind: raw.Started, At: l.offset(run.StartedAt.Time), RecordingID: run.ID})

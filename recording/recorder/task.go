@@ -68,6 +68,8 @@ type output struct {
 	Kind   string   `json:"kind"`
 	Format string   `json:"format"`
 	UserID string   `json:"user_id,omitempty"`
+	// Name is the stored file's without its ending; "" is made by the plan's template.
+	Name string `json:"name,omitempty"`
 	// Track is the event.TrackType.
 	Track string `json:"track,omitempty"`
 	// From and To are since the session's start.

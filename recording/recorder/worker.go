@@ -77,6 +77,7 @@ func (r *Recorder) do(ctx context.Context, j *job.Job) {
 		}
 	}()
 	started := time.Now()
+	log.Debug("step begins", "attempt", j.Attempts+1)
 	err := r.step(ctx, j, log)
 	cancel()
 	<-renewed
