@@ -245,22 +245,16 @@ func (w *writing) video(ctx context.Context, out io.Writer) error {
 		if w.pictures.Add(1) == 1 {
 			w.rotation.Store(int64(m.Rotation))
 		}
-		w.copied.Add(int64(len(m.Data)) - overhead(p.codec, m.Data))
+		w.copied.Add(int64(len(m.Data)))
+		if p.codec == AV1 {
+			w.copied.Add(-2) // containers leave its temporal delimiter out
+		}
 		w.videoEnd.Store(int64(m.At + period))
 		if err := ivf.Write(line.pts(m), m.Data); err != nil {
 			return err
 		}
 	}
 	return buf.Flush()
-}
-
-// overhead is what a container may leave out of a picture: AV1's temporal
-// delimiter (AV1 in ISOBMFF, section 2.4), and of H.264 nothing.
-func overhead(codec string, _ []byte) int64 {
-	if codec == AV1 {
-		return 2
-	}
-	return 0
 }
 
 // opus writes the part's sound as Matroska.
