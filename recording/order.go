@@ -17,6 +17,8 @@ var (
 	ErrNotHeld = errors.New("the recording is not held")
 	// ErrSamePerson is a release that the one who asked for it confirms.
 	ErrSamePerson = errors.New("a hold is released by two persons: somebody else has to confirm")
+	// ErrNotFailed is a retry of what has not failed.
+	ErrNotFailed = errors.New("the recording has not failed")
 	// ErrUnavailable is an order that no recorder can take just now.
 	ErrUnavailable = errors.New("the recorder is not available")
 )

@@ -46,7 +46,7 @@ func (s session) Tracks() []Track {
 func (s session) People() []layout.Person {
 	var all []layout.Person
 	for _, p := range s.s.People() {
-		all = append(all, layout.Person{ID: p.UserSessionID, UserID: p.UserID, Name: p.Name, Join: p.Join, Leave: p.Leave})
+		all = append(all, layout.Person{ID: p.UserSessionID, UserID: p.UserID, Name: p.Name, Join: p.Join, Leave: p.Leave, Hidden: p.Mixer()})
 	}
 	for _, t := range s.s.Tracks() {
 		if t.Person < 0 || t.Person >= len(all) {

@@ -23,6 +23,9 @@ type Options struct {
 	// Dir is the folder that is made; Key seals it.
 	Dir string
 	Key raw.Key
+	// Place, where set, says both instead, once it is known which session the
+	// files are of. Its error ends the import.
+	Place func(s raw.SessionInfo) (dir string, key raw.Key, err error)
 	// CallType and CallID name the call. "" are "default", and the event's
 	// conference, the files' room or "imported".
 	CallType, CallID string
@@ -108,6 +111,12 @@ func Import(ctx context.Context, paths []string, e *ConferenceEvent, o Options) 
 	}
 	if res.Session, err = session(sources, e, o); err != nil {
 		return nil, err
+	}
+	if o.Place != nil {
+		if o.Dir, o.Key, err = o.Place(res.Session); err != nil {
+			return nil, fmt.Errorf("import: %w", err)
+		}
+		res.Dir = o.Dir
 	}
 	w, err := raw.Create(o.Dir, o.Key, res.Session, raw.Options{FlushEvery: flushEvery, Log: o.Log})
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"stillwatch/internal/event"
+	"stillwatch/recording/raw"
 )
 
-// RoleMixer is the role of the person that the sound of all is put down to.
-// They are heard and never shown.
-const RoleMixer = "mixer"
+// RoleMixer is raw.RoleMixer.
+const RoleMixer = raw.RoleMixer
 
 // mixerID is their user id.
 const mixerID = "mixer"

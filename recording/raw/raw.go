@@ -59,6 +59,11 @@ func (s StreamInfo) Video() bool {
 	return s.Type == event.TrackVideo || s.Type == event.TrackScreenShare
 }
 
+// RoleMixer is the role of the person that the sound of all is put down to,
+// where a mixer recorded it. They are heard and never shown, and nobody counts
+// them.
+const RoleMixer = "mixer"
+
 // EntryKind says what a journal entry tells.
 type EntryKind string
 

@@ -159,13 +159,21 @@ func (t *task) soundFormat() string {
 	return "wav"
 }
 
-// sounds are the tracks that are heard.
+// sounds are the tracks that are heard. Where a mixer recorded the sound of
+// all, its members' own would be heard twice.
 func (t *task) sounds(s *media.Session) []string {
-	out := []string{}
+	out, mixed := []string{}, []string{}
 	for _, track := range s.Tracks() {
-		if !track.Video() && !t.omits(s, track) {
+		switch {
+		case track.Video() || t.omits(s, track):
+		case track.Person >= 0 && s.People()[track.Person].Mixer():
+			mixed = append(mixed, track.ID)
+		default:
 			out = append(out, track.ID)
 		}
+	}
+	if len(mixed) > 0 {
+		return mixed
 	}
 	return out
 }

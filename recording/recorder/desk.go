@@ -2,7 +2,9 @@ package recorder
 
 import (
 	"context"
+	"fmt"
 
+	"stillwatch/internal/db"
 	"stillwatch/recording"
 )
 
@@ -32,6 +34,21 @@ func (d Desk) Splice(ctx context.Context, o recording.SpliceOrder) (recordingID 
 // Trim makes a clip of a file.
 func (d Desk) Trim(ctx context.Context, o recording.TrimOrder) (recordingID string, err error) {
 	return d.r.trim(ctx, o)
+}
+
+// Retry goes on with a recording that has failed.
+func (d Desk) Retry(ctx context.Context, recordingID string) error {
+	var run db.RecordingRow
+	err := d.r.cfg.DB.NewSelect().Model(&run).Where("id = ?", recordingID).Scan(ctx)
+	switch {
+	case db.IsNotFound(err):
+		return recording.ErrUnknown
+	case err != nil:
+		return fmt.Errorf("read recording %s: %w", recordingID, err)
+	case run.State != db.RecordingFailed:
+		return recording.ErrNotFailed
+	}
+	return d.r.Retry(ctx, recordingID)
 }
 
 // Hold keeps a recording's files from deletion by whatever path: retention,

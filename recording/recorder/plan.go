@@ -121,6 +121,9 @@ func (t *task) waitsForSecond() bool {
 func secondJoin(s *media.Session) time.Duration {
 	first := ""
 	for _, p := range byJoin(s.People()) {
+		if p.Mixer() {
+			continue
+		}
 		if first == "" {
 			first = p.UserID
 		}
@@ -179,11 +182,11 @@ func (t *task) merges(s *media.Session) bool {
 	return true
 }
 
-// users are the ids of those who were there.
+// users are the ids of those who were there, without mixers.
 func users(s *media.Session) []string {
 	var out []string
 	for _, p := range s.People() {
-		if !slices.Contains(out, p.UserID) {
+		if !p.Mixer() && !slices.Contains(out, p.UserID) {
 			out = append(out, p.UserID)
 		}
 	}
@@ -243,7 +246,7 @@ func (t *task) shares(s *media.Session, from, to time.Duration) []share {
 		return &out[len(out)-1]
 	}
 	for _, track := range s.Tracks() {
-		if t.omits(s, track) || !within(track, from, to) || track.Person < 0 {
+		if t.omits(s, track) || !within(track, from, to) || track.Person < 0 || s.People()[track.Person].Mixer() {
 			continue
 		}
 		sh := at(s.People()[track.Person].UserID, screen(track))

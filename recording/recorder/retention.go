@@ -82,7 +82,7 @@ func (r *Recorder) sweepLoop(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		if err := errors.Join(r.Sweep(ctx), r.sweepRaw(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(r.Sweep(ctx), r.sweepRaw(ctx), r.sweepImports()); err != nil && ctx.Err() == nil {
 			r.log.Error("sweep of recordings is incomplete; the next one tries again", "err", err)
 		}
 		select {

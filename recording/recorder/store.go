@@ -171,7 +171,11 @@ func (t *task) row(n int, f output) (db.RecordingFileRow, error) {
 		CreatedAt: db.At(t.r.cfg.Now()),
 	}
 	if keep := t.keep(); keep > 0 {
-		row.ExpiresAt = db.At(t.run.StoppedAt.Add(keep))
+		from := t.run.StoppedAt.Time
+		if t.run.CreatedAt.After(from) { // of an import
+			from = t.run.CreatedAt.Time
+		}
+		row.ExpiresAt = db.At(from.Add(keep))
 	}
 	var err error
 	row.ObjectKey, err = t.key(n, f, row)
