@@ -172,6 +172,15 @@ type actor struct {
 // play lets a participant join, send and leave.
 func (s *scene) play(user string, a actor) {
 	s.w.t.Helper()
+	for _, p := range s.enter(user, a) {
+		p.send(s.info.StartedAt.Add(p.at))
+	}
+}
+
+// enter lets a participant join, and returns what they send, and when they
+// leave.
+func (s *scene) enter(user string, a actor) []timed {
+	s.w.t.Helper()
 	us := "us-" + user + fmt.Sprint(s.n)
 	s.n++
 	at := func(d time.Duration) time.Time { return s.info.StartedAt.Add(d) }
@@ -192,15 +201,14 @@ func (s *scene) play(user string, a actor) {
 		s.w.TrackAdded(s.info.SessionID, audio.info.TrackID, audio)
 	}
 	s.settle()
-	for _, p := range all {
-		p.send(at(p.at))
-	}
-	for _, t := range []*fakeTrack{video, audio} {
-		if t.info.TrackID != "" {
-			s.w.TrackRemoved(s.info.SessionID, t.info.TrackID, at(a.to))
+	return append(all, timed{a.to, func(at time.Time) {
+		for _, t := range []*fakeTrack{video, audio} {
+			if t.info.TrackID != "" {
+				s.w.TrackRemoved(s.info.SessionID, t.info.TrackID, at)
+			}
 		}
-	}
-	s.w.Left(s.info.SessionID, us, user, at(a.to))
+		s.w.Left(s.info.SessionID, us, user, at)
+	}})
 }
 
 // settle waits until the recorder has done what it was told so far.
