@@ -85,17 +85,22 @@ func encoders(m *Movie, level, quality, webm string) ([]Encoder, error) {
 	return all, nil
 }
 
+// minKeyint is the least distance of keyframes that x264 is told. With a
+// shorter one, as of a chunk of few pictures, it uses fewer references, and
+// its headers are no longer those of the other chunks.
+const minKeyint = 50
+
 // args are ffmpeg's for the stream of index i, with a keyframe every gop
 // pictures and nowhere else.
 func (e Encoder) args(i, gop int) []string {
 	n := strconv.Itoa(i)
-	a := []string{"-g:v:" + n, strconv.Itoa(gop), "-threads:v:" + n, "1"}
+	a := []string{"-g:v:" + n, strconv.Itoa(max(gop, minKeyint)), "-threads:v:" + n, "1"}
 	switch e.Codec {
 	case "h264":
 		// stitchable: headers that do not depend on the content, so that all
 		// chunks of a movie have the same.
 		a = append(a, "-c:v:"+n, "libx264", "-preset:v:"+n, "veryfast", "-tune:v:"+n, "ssim", "-profile:v:"+n, "high",
-			"-x264-params:v:"+n, fmt.Sprintf("scenecut=0:open-gop=0:stitchable=1:keyint=%d:min-keyint=%d", gop, gop))
+			"-x264-params:v:"+n, fmt.Sprintf("scenecut=0:open-gop=0:stitchable=1:keyint=%d:min-keyint=%d", max(gop, minKeyint), max(gop, minKeyint)))
 		if e.Rate == 0 {
 			a = append(a, "-crf:v:"+n, strconv.Itoa(e.CRF))
 		}

@@ -20,7 +20,7 @@ func TestACallBecomesAMovieAndLeavesNothingElse(t *testing.T) {
 	w := newWorld(t, func(p *recording.Plan) { p.Composite = recording.ModeAutoOn })
 	s := w.session("a", time.Now())
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 4 * time.Second})
-	s.play("ben", actor{clip: w.clip("drawing", event.H264), tone: w.tone(600), from: time.Second, to: 4 * time.Second})
+	s.play("ben", actor{clip: w.clip("drawing", event.H264), tone: w.tone(600), from: 40 * time.Millisecond, to: 4 * time.Second})
 	s.end(4 * time.Second)
 	run := w.until("default:a", db.RecordingReady, time.Minute)
 	files := w.files(run.ID)
