@@ -116,6 +116,7 @@ func TestAccessTable(t *testing.T) {
 		"GET " + ownPrefix + "recordings":                          mod,
 		"GET " + ownPrefix + "recordings/:id":                      mod,
 		"POST " + ownPrefix + "recordings/:id/hold":                mod,
+		"POST " + ownPrefix + "recordings/:id/retry":               mod,
 		"POST " + ownPrefix + "recordings/:id/release":             mod,
 		"POST " + ownPrefix + "recordings/splice":                  mod,
 		"POST " + ownPrefix + "recordings/trim":                    mod,

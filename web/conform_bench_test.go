@@ -147,6 +147,7 @@ func (c *conformance) populate(receiver string) {
 		"/api/v2/stillwatch/recordings/{id}":         {"run"},
 		"/api/v2/stillwatch/recordings/{id}/hold":    {"run"},
 		"/api/v2/stillwatch/recordings/{id}/release": {"run"},
+		"/api/v2/stillwatch/recordings/{id}/retry":   {"run"},
 		"/api/v2/stillwatch/hooks/{id}/test":         {"h"},
 		"/api/v2/stillwatch/hooks/{id}/secret":       {"h"},
 		"/api/v2/stillwatch/hooks/{id}/replay":       {"h"},

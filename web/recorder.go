@@ -40,6 +40,9 @@ type Recorder interface {
 	// Release takes the holds off: the first who asks is noted, another one
 	// confirms, and released is true then. ErrNotHeld, ErrSamePerson.
 	Release(ctx context.Context, recordingID, by string) (released bool, err error)
+	// Retry goes on with a recording that has failed, from its packets.
+	// ErrNotFailed.
+	Retry(ctx context.Context, recordingID string) error
 	// Delete removes a file and its objects now. ErrHeld while it is held,
 	// ErrUnknown when it is gone already.
 	Delete(ctx context.Context, fileID, by string) error
@@ -65,6 +68,8 @@ func refusedOrder(err error) error {
 		return fail(http.StatusConflict, CodeConflict, "%s", recording.ErrHeld)
 	case errors.Is(err, recording.ErrNotHeld):
 		return fail(http.StatusConflict, CodeConflict, "%s", recording.ErrNotHeld)
+	case errors.Is(err, recording.ErrNotFailed):
+		return fail(http.StatusConflict, CodeConflict, "%s", recording.ErrNotFailed)
 	case errors.Is(err, recording.ErrSamePerson):
 		return fail(http.StatusConflict, CodeConflict, "%s", recording.ErrSamePerson)
 	case errors.Is(err, recording.ErrUnavailable):

@@ -181,6 +181,22 @@ func (r *rowRecorder) Release(ctx context.Context, id, by string) (bool, error) 
 	return false, nil
 }
 
+// Retry implements Recorder.
+func (r *rowRecorder) Retry(ctx context.Context, id string) error {
+	if err := r.refuses(); err != nil {
+		return err
+	}
+	res, err := r.db.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingProcessing).
+		Where("id = ?", id).Where("state = ?", db.RecordingFailed).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return fmt.Errorf("retry %s: %w", id, recording.ErrNotFailed)
+	}
+	return nil
+}
+
 // Delete implements Recorder.
 func (r *rowRecorder) Delete(ctx context.Context, id, _ string) error {
 	if err := r.refuses(); err != nil {

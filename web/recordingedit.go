@@ -179,3 +179,19 @@ func (s *Server) ReleaseRecording(ctx context.Context, req api.ReleaseRecordingR
 	}
 	return api.ReleaseRecording200JSONResponse{Released: released}, nil
 }
+
+// RetryRecording goes on with a run that has failed.
+func (s *Server) RetryRecording(ctx context.Context, req api.RetryRecordingRequestObject) (api.RetryRecordingResponseObject, error) {
+	row, err := s.run(ctx, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.recorder()
+	if err != nil {
+		return nil, err
+	}
+	if err := rec.Retry(ctx, row.ID); err != nil {
+		return nil, refusedOrder(err)
+	}
+	return api.RetryRecording200JSONResponse{}, s.auditAs(request(ctx), ctx, s.cfg.DB, "recording.retry", "recording:"+row.ID, nil)
+}

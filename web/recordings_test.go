@@ -323,6 +323,22 @@ func TestHeldRecordingStays(t *testing.T) {
 	b.server(http.StatusNotFound, "DELETE", callURL+"/s2/recordings/m2.mp4", nil)
 }
 
+func TestRetryOfWhatFailed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).filled()
+	retry := ownPrefix + "recordings/proof/retry"
+	b.want(http.StatusForbidden, b.do(b.user("bob", "user"), "POST", retry, nil))
+	b.server(http.StatusOK, "POST", retry, nil)
+	run := b.server(http.StatusOK, "GET", ownPrefix+"recordings/proof", nil).body["recording"].(map[string]any)
+	if run["state"] != "processing" {
+		t.Errorf("after the retry: %v", run)
+	}
+	if a := b.server(http.StatusConflict, "POST", retry, nil); !strings.Contains(string(a.raw), "has not failed") {
+		t.Errorf("retried twice: %s", a.raw)
+	}
+	b.server(http.StatusNotFound, "POST", ownPrefix+"recordings/zzz/retry", nil)
+}
+
 func TestSpliceAndTrim(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).filled()

@@ -3441,6 +3441,9 @@ type ServerInterface interface {
 	// ReleaseRecording Take the hold off a run
 	// (POST /api/v2/stillwatch/recordings/{id}/release)
 	ReleaseRecording(ctx echo.Context, id ID) error
+	// RetryRecording Go on with a run that has failed
+	// (POST /api/v2/stillwatch/recordings/{id}/retry)
+	RetryRecording(ctx echo.Context, id ID) error
 	// GetTask Read how a task is going
 	// (GET /api/v2/tasks/{id})
 	GetTask(ctx echo.Context, id ID) error
@@ -4702,6 +4705,22 @@ func (w *ServerInterfaceWrapper) ReleaseRecording(ctx echo.Context) error {
 	return err
 }
 
+// RetryRecording converts echo context to params.
+func (w *ServerInterfaceWrapper) RetryRecording(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RetryRecording(ctx, id)
+	return err
+}
+
 // GetTask converts echo context to params.
 func (w *ServerInterfaceWrapper) GetTask(ctx echo.Context) error {
 	var err error
@@ -5781,6 +5800,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/trim", wrapper.TrimRecording, options.OperationMiddlewares["trimRecording"]...)
 	router.GET(options.BaseURL+"/api/v2/stillwatch/recordings/:id", wrapper.GetRecording, options.OperationMiddlewares["getRecording"]...)
 	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/:id/hold", wrapper.HoldRecording, options.OperationMiddlewares["holdRecording"]...)
+	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/:id/retry", wrapper.RetryRecording, options.OperationMiddlewares["retryRecording"]...)
 	router.POST(options.BaseURL+"/api/v2/stillwatch/recordings/:id/release", wrapper.ReleaseRecording, options.OperationMiddlewares["releaseRecording"]...)
 
 }
@@ -8217,6 +8237,45 @@ func (response ReleaseRecordingdefaultJSONResponse) VisitReleaseRecordingRespons
 	return err
 }
 
+type RetryRecordingRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type RetryRecordingResponseObject interface {
+	VisitRetryRecordingResponse(w http.ResponseWriter) error
+}
+
+type RetryRecording200JSONResponse OKResponse
+
+func (response RetryRecording200JSONResponse) VisitRetryRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetryRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RetryRecordingdefaultJSONResponse) VisitRetryRecordingResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetTaskRequestObject struct {
 	ID ID `json:"id"`
 }
@@ -9955,6 +10014,9 @@ type StrictServerInterface interface {
 	// ReleaseRecording Take the hold off a run
 	// (POST /api/v2/stillwatch/recordings/{id}/release)
 	ReleaseRecording(ctx context.Context, request ReleaseRecordingRequestObject) (ReleaseRecordingResponseObject, error)
+	// RetryRecording Go on with a run that has failed
+	// (POST /api/v2/stillwatch/recordings/{id}/retry)
+	RetryRecording(ctx context.Context, request RetryRecordingRequestObject) (RetryRecordingResponseObject, error)
 	// GetTask Read how a task is going
 	// (GET /api/v2/tasks/{id})
 	GetTask(ctx context.Context, request GetTaskRequestObject) (GetTaskResponseObject, error)
@@ -12511,6 +12573,31 @@ func (sh *strictHandler) ReleaseRecording(ctx echo.Context, id ID) error {
 		return err
 	} else if validResponse, ok := response.(ReleaseRecordingResponseObject); ok {
 		return validResponse.VisitReleaseRecordingResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RetryRecording operation middleware
+func (sh *strictHandler) RetryRecording(ctx echo.Context, id ID) error {
+	var request RetryRecordingRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RetryRecording(ctx.Request().Context(), request.(RetryRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetryRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RetryRecordingResponseObject); ok {
+		return validResponse.VisitRetryRecordingResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
