@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,28 +40,65 @@ func TestMain(m *testing.M) {
 // are handed to it with the times at which they would have come.
 type world struct {
 	*Recorder
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	db      *db.DB
 	objects *objects
 	plan    recording.Plan
 	clock   *testkit.Clock
+	s3      *testkit.S3 // our own store, if that is no folder
 }
 
 // objects are the stores, with a fault when one is set.
 type objects struct {
 	*storage.Stores
 	mu    sync.Mutex
-	fault error
+	fault func(ref string) error
+	asked int
 }
 
-func (o *objects) fail(err error) {
+// fail lets uploads and deletions fail as f says, nil: none do.
+func (o *objects) fail(f func(ref string) error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.fault = err
+	o.fault, o.asked = f, 0
 }
 
-func newWorld(t *testing.T, change func(p *recording.Plan), set ...func(c *Config)) *world {
+// refusals counts what has failed since fail.
+func (o *objects) refusals() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.asked
+}
+
+func (o *objects) failing(ref string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.fault == nil {
+		return nil
+	}
+	err := o.fault(ref)
+	if err != nil {
+		o.asked++
+	}
+	return err
+}
+
+func (o *objects) Upload(ctx context.Context, ref string, r io.Reader, contentType string) error {
+	if err := o.failing(ref); err != nil {
+		return err
+	}
+	return o.Stores.Upload(ctx, ref, r, contentType)
+}
+
+func (o *objects) Delete(ctx context.Context, ref string) error {
+	if err := o.failing(ref); err != nil {
+		return err
+	}
+	return o.Stores.Delete(ctx, ref)
+}
+
+func newWorld(t testing.TB, change func(p *recording.Plan), set ...func(c *Config)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), clock: testkit.NewClock()}
 	w.plan.Composite, w.plan.Quality, w.plan.RecordAlone = recording.ModeDisabled, "360p", true
@@ -82,7 +120,11 @@ func (w *world) open() {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	own, err := blob.Open(w.t.Context(), blob.Config{URL: "file://" + dir, Key: []byte("0123456789abcdef"), PublicURL: "http://127.0.0.1"})
+	cfg := blob.Config{URL: "file://" + dir, Key: []byte("0123456789abcdef"), PublicURL: "http://127.0.0.1"}
+	if s := w.s3; s != nil {
+		cfg.URL, cfg.AccessKey, cfg.SecretKey = s.URL(), s.AccessKey, s.SecretKey
+	}
+	own, err := blob.Open(w.t.Context(), cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -123,7 +165,7 @@ func (w *world) start(set ...func(c *Config)) {
 	})
 }
 
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(b []byte) (int, error) {
 	if l.t.Context().Err() == nil {
@@ -275,7 +317,7 @@ func (f *fakeTrack) deliver(b []byte, report bool) func(at time.Time) {
 
 // pictures are the packets of a clip from its first keyframe on, with a sender
 // report a second.
-func (f *fakeTrack) pictures(t *testing.T, a actor) []timed {
+func (f *fakeTrack) pictures(t testing.TB, a actor) []timed {
 	var out []timed
 	pay, gap := payloader(t, a.clip.Codec), time.Second/time.Duration(a.clip.FPS)
 	seq, ssrc := uint16(1000), binary.BigEndian.Uint32([]byte(f.info.TrackID + "xxxx")[:4])+1
@@ -301,7 +343,7 @@ func (f *fakeTrack) pictures(t *testing.T, a actor) []timed {
 	}
 }
 
-func payloader(t *testing.T, c event.Codec) rtp.Payloader {
+func payloader(t testing.TB, c event.Codec) rtp.Payloader {
 	switch c {
 	case event.VP8:
 		return &codecs.VP8Payloader{EnablePictureID: true}
