@@ -18,14 +18,15 @@ import (
 type cli struct {
 	Config string `help:"Settings file (YAML). Every setting can be given in the environment too; see docs/stillwatch.yaml." type:"path" placeholder:"FILE"`
 
-	Serve    serveCmd    `cmd:"" help:"Run the server."`
-	Demo     demoCmd     `cmd:"" help:"Run the server with a synthetic call: stills arrive, one participant is flagged and banned."`
-	Bench    benchCmd    `cmd:"" help:"Measure."`
-	Models   modelsCmd   `cmd:"" help:"Build and inspect the classifier models."`
-	Hooks    hooksCmd    `cmd:"" help:"Look after the hooks that events are delivered to."`
-	Evidence evidenceCmd `cmd:"" help:"Export a recording under a signed manifest, and verify such an export."`
-	Token    tokenCmd    `cmd:"" help:"Mint a token for a backend, a participant or a moderator."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the server."`
+	Recordings recordingsCmd `cmd:"" help:"Look after full recordings: list, hold, retry, import, work."`
+	Demo       demoCmd       `cmd:"" help:"Run the server with a synthetic call: stills arrive, one participant is flagged and banned."`
+	Bench      benchCmd      `cmd:"" help:"Measure."`
+	Models     modelsCmd     `cmd:"" help:"Build and inspect the classifier models."`
+	Hooks      hooksCmd      `cmd:"" help:"Look after the hooks that events are delivered to."`
+	Evidence   evidenceCmd   `cmd:"" help:"Export a recording under a signed manifest, and verify such an export."`
+	Token      tokenCmd      `cmd:"" help:"Mint a token for a backend, a participant or a moderator."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // env is what a command gets to work with.

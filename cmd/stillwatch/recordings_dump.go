@@ -1,0 +1,39 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"stillwatch/recording/recorder"
+)
+
+type recordingsDumpCmd struct {
+	ID   string `arg:"" help:"Id of the recording." name:"recording_id"`
+	To   string `help:"Folder to write; it is made." required:"" type:"path" placeholder:"DIR"`
+	By   string `help:"Who takes them, for the audit." default:"operator" placeholder:"USER"`
+	JSON bool   `help:"Print JSON."`
+}
+
+func (recordingsDumpCmd) Help() string {
+	return "One rtpdump file each stream, decrypted: for Wireshark, and for whoever looks for why a recording failed. The packets are there until the files are ready, and those of a recording that failed for recording.keep_failed.\n\nExample: stillwatch recordings dump 0198c0de --to packets"
+}
+
+// Run writes the files.
+func (c recordingsDumpCmd) Run(e *env) error {
+	return beside(e, func(p *Program) error {
+		files, err := p.recorder.Dump(e.ctx, c.ID, c.To, c.By)
+		if err != nil {
+			return fmt.Errorf("dump %s: %w", c.ID, err)
+		}
+		if c.JSON {
+			return json.NewEncoder(e.stdout).Encode(struct {
+				Dir   string            `json:"dir"`
+				Files []recorder.Dumped `json:"files"`
+			}{c.To, files})
+		}
+		for _, f := range files {
+			fmt.Fprintf(e.stdout, "%s  %s of %s, from %v\n", f.File, f.Codec, f.UserID, f.At)
+		}
+		return nil
+	})
+}
