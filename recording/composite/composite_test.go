@@ -321,7 +321,7 @@ func TestRubbish(t *testing.T) {
 				t.Errorf("%d frames, want 25", len(f.frames))
 			}
 			for n := range f.frames {
-				if err := c.checkTile(f, m, n, layout.Tile{TrackID: "track-2", Rect: m.Chunks[0].Tiles[2].Rect}); err != nil {
+				if err := c.checkTile(f, m, n, layout.Tile{TrackID: "track-2", Rect: m.Chunks[0].Tiles[1].Rect}); err != nil {
 					t.Errorf("frame %d of the good one: %v", n, err)
 				}
 			}

@@ -33,9 +33,6 @@ func (g *graph) filter(format string, args ...any) {
 // maxPixels is what a picture from outside may have at most: 4096x4096.
 const maxPixels = "16777216"
 
-// still lets one picture last for ever.
-const still = "tpad=stop=-1:stop_mode=clone"
-
 // place adds a tile whose filter output is called label.
 func (g *graph) place(label string, r layout.Rect) {
 	g.tiles = append(g.tiles, "["+label+"]")
@@ -51,7 +48,7 @@ func (g *graph) picture(t Tile, pieces []piece) {
 		chain := g.chain(t, p)
 		if i < len(pieces)-1 {
 			// The next piece comes after exactly so many frames.
-			chain += fmt.Sprintf(",trim=end_frame=%d", p.to-p.from)
+			chain += fmt.Sprintf(",tpad=stop=%d:stop_mode=clone,trim=end_frame=%d", p.to-p.from, p.to-p.from)
 		}
 		part := label
 		if len(pieces) > 1 {
@@ -72,9 +69,9 @@ func (g *graph) chain(t Tile, p piece) string {
 	rate := fmt.Sprintf("fps=%d:start_time=%.6f,setpts=PTS-%d", g.m.FPS, float64(p.lead)/float64(g.m.FPS), p.lead)
 	fit := fitting(t, p)
 	if p.pictures > p.to-p.from {
-		return rate + "," + fit + "," + still
+		return rate + "," + fit
 	}
-	return fit + "," + rate + "," + still
+	return fit + "," + rate
 }
 
 // fitting scales, turns and cuts or pads a picture to its tile.
@@ -142,7 +139,7 @@ func even(f float64) int { return max(int(math.Round(f/2))*2, 2) }
 func (g *graph) card(path string, r layout.Rect) {
 	label := fmt.Sprintf("t%d", len(g.tiles))
 	in := g.input(path, "-framerate", strconv.Itoa(g.m.FPS))
-	g.filter("[%d:v]format=yuv420p,setsar=1,%s[%s]", in, still, label)
+	g.filter("[%d:v]format=yuv420p,setsar=1[%s]", in, label)
 	g.place(label, r)
 }
 
@@ -159,16 +156,13 @@ func (g *graph) finish(c Chunk, overs []over) {
 	switch {
 	case len(g.tiles) == 0:
 		g.filter("color=%s:s=%dx%d:r=%d,format=yuv420p[s]", ground, g.m.Width, g.m.Height, g.m.FPS)
-	case len(g.tiles) == 1:
-		r := c.Tiles[0].Rect
-		if r.W == g.m.Width && r.H == g.m.Height {
-			g.filter("%snull[s]", g.tiles[0])
-			break
-		}
-		g.filter("%spad=%d:%d:%d:%d:%s[s]", g.tiles[0], g.m.Width, g.m.Height, r.X, r.Y, ground)
 	default:
-		g.filter("%sxstack=inputs=%d:fill=%s:layout=%s%s[s]", strings.Join(g.tiles, ""), len(g.tiles), ground,
-			strings.Join(g.places, "|"), g.fill(c, ground))
+		// The last picture of each input stays until all end, which the two
+		// pixels under the first tile never do. (tpad without end would do the
+		// same, but spins for ever on an input without any picture.)
+		g.filter("color=%s:s=2x2:r=%d,format=yuv420p[g]", ground, g.m.FPS)
+		g.filter("[g]%sxstack=inputs=%d:fill=%s:layout=%d_%d|%s%s[s]", strings.Join(g.tiles, ""), len(g.tiles)+1, ground,
+			c.Tiles[0].Rect.X, c.Tiles[0].Rect.Y, strings.Join(g.places, "|"), g.fill(c, ground))
 	}
 	last := "s"
 	for i, o := range overs {

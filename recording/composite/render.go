@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"stillwatch/recording/layout"
 )
@@ -62,51 +63,93 @@ type renderer struct {
 	made map[int][]piece
 }
 
-// compose renders the chunk. When it fails and there are streams of which
-// nothing can be decoded, it is rendered with cards in their places: nobody may
+// compose renders the chunk. Streams of which nothing can be decoded get cards
+// in their places: ffmpeg would wait for their pictures for ever, and nobody may
 // keep a movie from being made by sending rubbish.
 func (r *renderer) compose(ctx context.Context) error {
 	args, err := r.args(ctx)
 	if err != nil {
 		return err
 	}
-	err = ffmpeg(ctx, r.dir, nil, nil, args)
-	if err == nil || ctx.Err() != nil {
-		return err
+	whole := r.begin(ctx)
+	if whole {
+		if err = r.run(ctx, args); err == nil {
+			return nil
+		}
 	}
 	r.cards = map[int]bool{}
 	for i, parts := range r.made {
 		for _, p := range parts {
-			if !decodes(ctx, r.dir, p) {
+			if !r.decodes(ctx, p) {
 				r.cards[i] = true
 			}
 		}
 	}
-	if len(r.cards) == 0 || ctx.Err() != nil {
-		return err
+	if ctx.Err() != nil || whole && len(r.cards) == 0 {
+		return errors.Join(err, ctx.Err())
 	}
 	if r.dir, err = os.MkdirTemp(r.dir, "again-"); err != nil {
-		return err
+		return fmt.Errorf("make folder: %w", err)
 	}
 	if args, err = r.args(ctx); err != nil {
 		return err
 	}
-	return ffmpeg(ctx, r.dir, nil, nil, args)
+	return r.run(ctx, args)
+}
+
+// errBare is for a chunk without a picture, as ffmpeg leaves it, content, when
+// one of the inputs has none.
+var errBare = errors.New("no picture came out")
+
+func (r *renderer) run(ctx context.Context, args []string) error {
+	if err := ffmpeg(ctx, r.dir, nil, nil, args); err != nil {
+		return err
+	}
+	info, err := os.Stat(filepath.Join(r.dir, chunkFile))
+	if err != nil {
+		return fmt.Errorf("look at chunk: %w", err)
+	}
+	if info.Size() < 1024 { // x264 alone says more about itself
+		return errBare
+	}
+	return nil
+}
+
+// begin tells whether ffmpeg gets a picture out of every piece. It looks at the
+// first only, which costs little.
+func (r *renderer) begin(ctx context.Context) bool {
+	var inputs, maps []string
+	for _, parts := range r.made {
+		for _, p := range parts {
+			maps = append(maps, "-map", fmt.Sprintf("%d:v", len(inputs)/8))
+			inputs = append(inputs, "-threads", "1", "-max_pixels", maxPixels, "-f", "ivf", "-i", filepath.Base(p.path))
+		}
+	}
+	if len(inputs) == 0 {
+		return true
+	}
+	return r.pictures(ctx, append(append(inputs, maps...), "-frames:v", "1")) == len(inputs)/8
 }
 
 // decodes tells whether ffmpeg gets a picture out of a piece.
-func decodes(ctx context.Context, dir string, p piece) bool {
+func (r *renderer) decodes(ctx context.Context, p piece) bool {
+	return r.pictures(ctx, []string{"-threads", "1", "-max_pixels", maxPixels, "-f", "ivf", "-i", filepath.Base(p.path), "-frames:v", "1"}) > 0
+}
+
+// pictures is how many come out of ffmpeg; 0 when it fails or takes too long.
+func (r *renderer) pictures(ctx context.Context, args []string) (n int) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	var sums bytes.Buffer
-	args := []string{"-threads", "1", "-max_pixels", maxPixels, "-f", "ivf", "-i", filepath.Base(p.path), "-max_error_rate", "1", "-f", "framecrc", "-"}
-	if err := ffmpeg(ctx, dir, nil, &sums, args); err != nil {
-		return false
+	if err := ffmpeg(ctx, r.dir, nil, &sums, append(args, "-max_error_rate", "1", "-f", "framecrc", "-")); err != nil {
+		return 0
 	}
 	for line := range strings.Lines(sums.String()) {
 		if !strings.HasPrefix(line, "#") {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // args writes the inputs of the chunk and says how ffmpeg puts them together.
