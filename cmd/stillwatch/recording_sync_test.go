@@ -124,4 +124,3 @@ func onsets(signal []float64, rate int, level float64) []time.Duration {
 	}
 	return out
 }
-

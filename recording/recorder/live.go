@@ -33,7 +33,6 @@ type Track interface {
 type live struct {
 	r    *Recorder
 	info Session
-	log  func(msg string, args ...any)
 
 	wakeup chan struct{}
 	mu     sync.Mutex
@@ -48,23 +47,16 @@ type live struct {
 	writer *raw.Writer
 	tapped bool
 	tracks map[string]*liveTrack
-	// first and second are when the first and the second participant came.
-	people        map[string]struct{}
-	first, second time.Duration
-	runs          map[string]*db.RecordingRow // by type and lane, those that are on
-	flags         []flag
-	lost          bool
+	// ticks counts since the session's beginning.
+	ticks int
+	runs  map[string]*db.RecordingRow // by id, those that are on
+	lost  bool
 }
 
 type liveTrack struct {
 	Track
 	taken map[string]bool // by rid
 	stops []func()
-}
-
-type flag struct {
-	ActionID, UserID string
-	At               time.Duration
 }
 
 // SessionStarted begins to follow a session.
@@ -76,7 +68,7 @@ func (r *Recorder) SessionStarted(s Session) {
 	}
 	l := &live{
 		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{},
-		people: map[string]struct{}{}, runs: map[string]*db.RecordingRow{}, second: -1,
+		runs: map[string]*db.RecordingRow{},
 	}
 	r.sessions[s.SessionID] = l
 	r.ending.Go(l.run)
@@ -236,6 +228,10 @@ func (l *live) run() {
 // roll forgets what came before the pre-roll while nothing is recorded. What a
 // run that ended still needs stays.
 func (l *live) roll() {
+	l.ticks++
+	if l.tapped && l.ticks%2 == 0 {
+		l.keyframes()
+	}
 	if l.writer == nil || !l.tapped || len(l.runs) > 0 || l.plan.Spools() {
 		return
 	}
@@ -316,20 +312,21 @@ func (l *live) open() {
 func (l *live) create() error {
 	dir := l.r.rawDir(l.info.SessionID)
 	key := raw.NewKey()
+	// The key goes first: what is written without it could be read by nobody.
+	if err := raw.SaveKey(dir, key, l.r.cfg.Seal); err != nil {
+		return errors.Join(err, raw.Destroy(dir))
+	}
 	w, err := raw.Create(dir, key, l.info, raw.Options{
 		MaxBytes: l.r.cfg.SpoolBytes, OnLost: l.onLost, Log: l.r.log, Now: l.r.cfg.Now,
 	})
 	if err != nil {
-		return err
-	}
-	if err := raw.SaveKey(dir, key, l.r.cfg.Seal); err != nil {
-		return errors.Join(err, w.Close(), raw.Destroy(dir))
+		return errors.Join(err, raw.Destroy(dir))
 	}
 	l.writer = w
 	return nil
 }
 
-// close stops tapping while nobody needs packets. What was written stays.
+// untap stops tapping while nobody needs packets. What was written stays.
 func (l *live) untap() {
 	l.tapped = false
 	for _, t := range l.tracks {
@@ -355,7 +352,7 @@ func (l *live) tap(t *liveTrack) {
 		t.taken[info.RID] = true
 		t.stops = append(t.stops,
 			t.TapRaw(info.RID, func(b []byte, at time.Time) { s.Write(b, false, at) }),
-			t.TapReports(info.RID, func(b []byte, at time.Time) { s.Write(b, true, at) }))
+			t.TapReports(info.RID, func(b []byte, at time.Time) { s.Write(b, true, at) }), s.End)
 		if info.Video() {
 			t.RequestKeyframe(info.RID)
 		}
@@ -386,10 +383,6 @@ func (l *live) note(e raw.Entry) {
 
 func (l *live) joined(userSessionID, userID, role string, at time.Time) {
 	off := l.offset(at)
-	l.people[userID] = struct{}{}
-	if len(l.people) == 2 && l.second < 0 {
-		l.second = off
-	}
 	l.note(raw.Entry{Kind: raw.Joined, At: off, UserID: userID, UserSessionID: userSessionID, Role: role, Name: l.name(userID)})
 }
 

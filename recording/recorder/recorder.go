@@ -7,7 +7,6 @@ package recorder
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -219,5 +218,3 @@ func (r *Recorder) openRaw(sessionID string) (*raw.Reader, error) {
 	}
 	return raw.Open(dir, key)
 }
-
-var errClosed = errors.New("the recorder is closing")
