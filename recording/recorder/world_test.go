@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -262,6 +263,16 @@ func (s *scene) settle() {
 	done := make(chan struct{})
 	l.do(func() { close(done) })
 	<-done
+}
+
+// written is how many packets of the session were written; all of them if
+// nothing writes any.
+func (s *scene) written() uint64 {
+	l := s.w.Recorder.session(s.info.SessionID)
+	if l == nil || l.writer == nil {
+		return math.MaxUint64 / 2
+	}
+	return uint64(l.writer.Stats().Packets)
 }
 
 // timed is a packet and when it comes.
