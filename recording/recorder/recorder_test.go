@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/internal/testkit"
 	"stillwatch/recording"
 )
 
@@ -50,6 +52,41 @@ func TestACallBecomesAMovieAndLeavesNothingElse(t *testing.T) {
 	text, _ := os.ReadFile(w.path(files[kindMetadata][0].ObjectKey))
 	if err := json.Unmarshal(text, &side); err != nil || side.UUID != run.ID || len(side.Videos) != 1 {
 		t.Errorf("metadata %s, %v", text, err)
+	}
+}
+
+func TestOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), clock: testkit.NewClock(), url: testkit.Postgres(t)}
+	w.plan.Composite, w.plan.Evidence, w.plan.Quality = recording.ModeOnFlag, recording.ModeOnFlag, "360p"
+	w.open()
+	w.start()
+	s := w.session("pg", time.Now())
+	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
+	w.flag(s.info, "ada")
+	s.end(2 * time.Second)
+	w.idle()
+	w.gone()
+	var rows []db.RecordingRow
+	if err := w.db.NewSelect().Model(&rows).Order("lane").Scan(t.Context()); err != nil || len(rows) != 2 {
+		t.Fatalf("%d runs, %v", len(rows), err)
+	}
+	for i, lane := range []string{db.LaneBusiness, db.LaneEvidence} {
+		if rows[i].Lane != lane || rows[i].State != db.RecordingReady || len(w.files(rows[i].ID)[kindMovie]) != 1 {
+			t.Errorf("run %+v", rows[i])
+		}
+	}
+	if err := w.Desk().Hold(t.Context(), rows[0].ID, "asked for by the police", "mo"); err != nil {
+		t.Error(err)
+	}
+	if err := w.Desk().Delete(t.Context(), w.files(rows[0].ID)[kindMovie][0].ID, "mo"); !errors.Is(err, recording.ErrHeld) {
+		t.Errorf("delete what is held: %v", err)
+	}
+	if err := w.Desk().Delete(t.Context(), w.files(rows[1].ID)[kindMovie][0].ID, "mo"); err != nil {
+		t.Error(err)
+	}
+	if err := w.Sweep(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -47,6 +47,7 @@ type world struct {
 	objects *objects
 	plan    recording.Plan
 	clock   *testkit.Clock
+	url     string      // of the database, "" is SQLite in the folder
 	s3      *testkit.S3 // our own store, if that is no folder
 }
 
@@ -113,7 +114,11 @@ func newWorld(t testing.TB, change func(p *recording.Plan), set ...func(c *Confi
 func (w *world) open() {
 	w.t.Helper()
 	var err error
-	if w.db, err = db.Open(w.t.Context(), "sqlite://"+filepath.Join(w.dir, "x.db")); err != nil {
+	at := w.url
+	if at == "" {
+		at = "sqlite://" + filepath.Join(w.dir, "x.db")
+	}
+	if w.db, err = db.Open(w.t.Context(), at); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = w.db.Close() })
