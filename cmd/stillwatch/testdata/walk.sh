@@ -117,9 +117,11 @@ want 200 GET "$call"
 has '.call.egress.frame_recording.status == "running"'
 want 200 POST "$call/stop_frame_recording" '{}'
 
-say 'full recordings: asked for correctly, and not in this version'
-want 501 POST "$call/recordings/composite/start" '{}'
-want 501 POST "$call/start_recording"
+say 'full recordings: armed before anybody is there, and disarmed'
+want 200 POST "$call/recordings/composite/start" '{}'
+want 200 POST "$call/start_recording"
+want 200 GET "$call"
+has '.call.recording == true'
 want 200 POST "$call/recordings/composite/stop"
 want 200 POST "$call/stop_recording" '{}'
 want 200 GET "$call/recordings"
