@@ -66,7 +66,9 @@ func (g *graph) picture(t Tile, pieces []piece) {
 // chain brings a piece's pictures to the movie's frame rate and the tile's
 // size. The frame rate is brought down before scaling and up after it.
 func (g *graph) chain(t Tile, p piece) string {
-	rate := fmt.Sprintf("fps=%d:start_time=%.6f,setpts=PTS-%d", g.m.FPS, float64(p.lead)/float64(g.m.FPS), p.lead)
+	// The last picture stands: fps gives nothing of an input that ends before
+	// start_time, and xstack would wait for it without end.
+	rate := fmt.Sprintf("tpad=stop=-1:stop_mode=clone,fps=%d:start_time=%.6f,setpts=PTS-%d", g.m.FPS, float64(p.lead)/float64(g.m.FPS), p.lead)
 	fit := fitting(t, p)
 	if p.pictures > p.to-p.from {
 		return rate + "," + fit

@@ -17,7 +17,7 @@ import (
 var ErrNoChunk = errors.New("no such chunk")
 
 // RenderChunk renders chunk n of the movie into dir, which exists, and returns
-// the path of its file. A file that is there already is taken as it is; it
+// the path of its file. A file that is there already is taken as it is, if it is whole; it
 // appears under its name only when it is whole, so that several may render the
 // same chunk. ffmpeg runs with one thread: workers render chunks side by side.
 func RenderChunk(ctx context.Context, src Source, m *Movie, n int, dir string) (path string, err error) {
@@ -25,7 +25,7 @@ func RenderChunk(ctx context.Context, src Source, m *Movie, n int, dir string) (
 		return "", fmt.Errorf("render chunk %d of %d: %w", n, len(m.Chunks), ErrNoChunk)
 	}
 	path = filepath.Join(dir, fmt.Sprintf("chunk-%05d.nut", n))
-	if _, err := os.Stat(path); err == nil {
+	if err := checkNUT(path); err == nil {
 		return path, nil
 	}
 	work, err := os.MkdirTemp(dir, fmt.Sprintf("work-%05d-", n))
@@ -40,6 +40,9 @@ func RenderChunk(ctx context.Context, src Source, m *Movie, n int, dir string) (
 		err = r.compose(ctx)
 	}
 	if err != nil {
+		return "", fmt.Errorf("render chunk %d: %w", n, err)
+	}
+	if err := checkNUT(filepath.Join(r.dir, chunkFile)); err != nil {
 		return "", fmt.Errorf("render chunk %d: %w", n, err)
 	}
 	if err := os.Rename(filepath.Join(r.dir, chunkFile), path); err != nil {
