@@ -25,6 +25,9 @@ func (l *live) finish(at time.Time) {
 		l.note(raw.Entry{Kind: raw.Ended, At: l.offset(at)})
 		if err := l.writer.Close(); err != nil {
 			l.r.log.Error("packets were not all written", "call", l.info.CID, "err", err)
+			if l.writer.Stats().Lost > 0 {
+				l.tellLost(err) // what waited for room until now
+			}
 		}
 	}
 	if l.writer == nil && len(l.runs) == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -14,7 +15,9 @@ import (
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/internal/jail"
 	"stillwatch/recording/archive"
+	"stillwatch/recording/composite"
 )
 
 // Codes of event.RecordingError.
@@ -30,9 +33,14 @@ const (
 // codeOf says what kind of failure an error is.
 func codeOf(err error) int {
 	var refused *archive.Error
+	var ffmpeg *jail.Error
 	switch {
+	case errors.Is(err, errLost):
+		return CodeLost
 	case errors.Is(err, errEmpty):
 		return CodeEmpty
+	case errors.As(err, &ffmpeg) && strings.Contains(strings.ToLower(ffmpeg.Stderr), unix.ENOSPC.Error()), errors.Is(err, composite.ErrTorn):
+		return CodeDisk
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
 		return CodeDisk
 	case errors.Is(err, errPackets), errors.Is(err, fs.ErrNotExist):

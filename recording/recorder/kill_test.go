@@ -270,7 +270,7 @@ func TestKilledRecordersLoseLittleAndDoNothingTwice(t *testing.T) {
 // aim is a random moment of a process's life.
 func (v *victim) aim(scene bool) moment {
 	if scene && rand.IntN(2) == 0 {
-		return moment{line: "session ", after: time.Duration(rand.Int64N(int64(callLength)))}
+		return moment{line: "session ", after: time.Duration(rand.Int64N(int64(callLength + settle)))}
 	}
 	step := v.lane.steps[rand.IntN(len(v.lane.steps))]
 	return moment{line: "step=" + step + " ", after: time.Duration(rand.Int64N(int64(300 * time.Millisecond)))}

@@ -1,0 +1,488 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"stillwatch/internal/blob"
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/internal/seal"
+	"stillwatch/internal/testkit"
+	"stillwatch/recording"
+	"stillwatch/recording/archive"
+)
+
+// answer is what a store says.
+type answer int
+
+func (a answer) Error() string       { return fmt.Sprintf("the store answers %d", int(a)) }
+func (a answer) HTTPStatusCode() int { return int(a) }
+
+func oneMovie(p *recording.Plan) { p.Composite = recording.ModeAutoOn }
+
+// short plays a call of two, which ends after two seconds.
+func (w *world) short(id string) *scene {
+	w.t.Helper()
+	return w.shortAt(id, time.Now())
+}
+
+func (w *world) shortAt(id string, start time.Time) *scene {
+	w.t.Helper()
+	a := actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second}
+	b := actor{clip: w.clip("drawing", event.H264), tone: w.tone(600), to: 2 * time.Second}
+	s := w.session(id, start)
+	s.play("ada", a)
+	s.play("ben", b)
+	return s
+}
+
+// failure waits for the one failure of a run and looks at what was told of it.
+func (w *world) failure(cid string, code int) (db.RecordingRow, event.RecordingFailed) {
+	w.t.Helper()
+	run := w.until(cid, db.RecordingFailed, 2*time.Minute)
+	var body event.RecordingFailed
+	all := w.events(event.CallRecordingFailed)
+	if len(all) != 1 {
+		w.t.Fatalf("%d events of failure", len(all))
+	}
+	if err := all[0].Decode(&body); err != nil {
+		w.t.Fatal(err)
+	}
+	if run.ErrorCode != code || body.Error.Code != code || body.EgressID != run.ID || body.CallCID != cid {
+		w.t.Errorf("run %+v\ntold %+v, want code %d", run, body, code)
+	}
+	if n := len(w.events(event.CallRecordingReady)); n > 0 {
+		w.t.Errorf("%d events of files of what failed", n)
+	}
+	if files := w.files(run.ID); len(files) > 0 {
+		w.t.Errorf("files of what failed: %+v", files)
+	}
+	if strings.Contains(body.Error.Message, w.dir) || strings.Contains(body.Error.Message, "/") {
+		w.t.Errorf("the message tells of paths: %s", body.Error.Message)
+	}
+	return run, body
+}
+
+// kept fails unless the packets of a session are there and can be read.
+func (w *world) kept(s *scene) {
+	w.t.Helper()
+	reader, err := w.openRaw(s.info.SessionID)
+	if err != nil {
+		w.t.Fatalf("the packets are not kept: %v", err)
+	}
+	for _, st := range reader.Streams() {
+		for _, err := range reader.Packets(st.ID) {
+			if err != nil {
+				w.t.Errorf("packets of %s: %v", st.UserID, err)
+			}
+		}
+	}
+}
+
+// heals tries a run again that failed, and fails unless that makes its files.
+func (w *world) heals(run db.RecordingRow) map[string][]db.RecordingFileRow {
+	w.t.Helper()
+	if err := w.Retry(w.t.Context(), run.ID); err != nil {
+		w.t.Fatal(err)
+	}
+	w.until(run.CID, db.RecordingReady, 2*time.Minute)
+	files := w.files(run.ID)
+	if n := len(w.events(event.CallRecordingReady)); n == 0 {
+		w.t.Error("nobody is told of the files")
+	}
+	w.gone()
+	return files
+}
+
+func TestAStoreThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	w.objects.fail(func(string) error { return answer(http.StatusServiceUnavailable) })
+	s := w.short("away")
+	s.end(2 * time.Second)
+	run := w.until("default:away", db.RecordingProcessing, time.Minute)
+	testkit.Eventually(t, time.Minute, func() bool { return w.objects.refusals() >= 4 }, "tried more than once")
+	w.kept(s)
+	w.objects.fail(nil)
+	w.until("default:away", db.RecordingReady, time.Minute)
+	if files := w.files(run.ID); len(files[kindMovie]) != 1 || len(w.events(event.CallRecordingReady)) != 1 || len(w.events(event.CallRecordingFailed)) != 0 {
+		t.Errorf("files %+v", files)
+	}
+	w.gone()
+}
+
+// A real store behind a proxy that answers 503 for a while, and a wrong bucket
+// after that.
+func TestARealStoreThatAnswers503(t *testing.T) {
+	t.Parallel()
+	s3 := testkit.MinIO(t)
+	to, err := url.Parse(s3.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var down atomic.Bool
+	var refused atomic.Int64
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host // it is signed
+	}}
+	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			refused.Add(1)
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		pass.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(proxy.Close)
+	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), clock: testkit.NewClock()}
+	w.plan.Quality, w.plan.RecordAlone = "360p", true
+	oneMovie(&w.plan)
+	s3.Endpoint = proxy.URL
+	w.s3 = &s3
+	w.open()
+	w.start()
+	down.Store(true)
+	s := w.short("s3")
+	s.end(2 * time.Second)
+	testkit.Eventually(t, time.Minute, func() bool { return refused.Load() >= 6 }, "the store was asked")
+	w.kept(s)
+	down.Store(false)
+	run := w.until("default:s3", db.RecordingReady, time.Minute)
+	movie := w.files(run.ID)[kindMovie]
+	if len(movie) != 1 {
+		t.Fatalf("files %+v", w.files(run.ID))
+	}
+	o, err := w.objects.Stat(t.Context(), movie[0].ObjectKey)
+	if err != nil || o.Size != movie[0].Size {
+		t.Errorf("object %+v, %v; want %d bytes", o, err, movie[0].Size)
+	}
+}
+
+func TestAStoreThatRefusesIsReplacedByTheBackup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Composite = recording.ModeAvailable })
+	w.makeCall("backup")
+	// Nobody is there yet: the recorder is armed. The storage was taken out of
+	// the settings since.
+	id, err := w.Desk().Start(t.Context(), recording.Order{CID: "default:backup", Type: recording.TypeComposite, Storage: "gone", By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.short("backup").end(2 * time.Second)
+	run := w.until("default:backup", db.RecordingReady, time.Minute)
+	files := w.files(run.ID)
+	if run.ID != id || len(files[kindMovie]) != 1 || files[kindMovie][0].Storage != "" {
+		t.Errorf("run %s, want %s; files %+v", run.ID, id, files)
+	}
+	if _, err := os.Stat(w.path(files[kindMovie][0].ObjectKey)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStoreThatRefusesForEverIsAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	// The movie gets in, what belongs beside it does not: nothing is told.
+	w.objects.fail(func(ref string) error {
+		if strings.Contains(ref, "metadata") {
+			return answer(http.StatusForbidden)
+		}
+		return nil
+	})
+	s := w.short("refused")
+	s.end(2 * time.Second)
+	run, body := w.failure("default:refused", CodeStore)
+	if body.Error.Message == "" || body.Format != "mp4" {
+		t.Errorf("told %+v", body)
+	}
+	w.kept(s)
+	w.objects.fail(nil)
+	files := w.heals(run)
+	if len(files[kindMovie]) != 1 || len(w.events(event.CallRecordingReady)) != 1 {
+		t.Errorf("files %+v", files)
+	}
+	w.onlyThese(files)
+}
+
+// onlyThese fails on objects that no file has.
+func (w *world) onlyThese(files ...map[string][]db.RecordingFileRow) {
+	w.t.Helper()
+	want := map[string]bool{}
+	for _, kinds := range files {
+		for _, rows := range kinds {
+			for _, f := range rows {
+				for _, item := range f.Items.V {
+					want[w.path(item.Key)] = true
+				}
+			}
+		}
+	}
+	err := filepath.WalkDir(filepath.Join(w.dir, "objects"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !want[path] {
+			w.t.Errorf("stray object %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Error(err)
+	}
+}
+
+func TestPacketsUnderAnotherMasterKeyAreKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	s := w.shortAt("key", time.Now().Add(-3*time.Second))
+	if err := w.Close(); err != nil { // in the middle of the call
+		t.Fatal(err)
+	}
+	other, err := seal.New([]byte(strings.Repeat("x", seal.KeyBytes)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := w.Recorder.cfg.Seal
+	w.start(func(c *Config) { c.Seal = other })
+	run, _ := w.failure("default:key", CodePackets)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.start(func(c *Config) { c.Seal = right })
+	w.kept(s)
+	if files := w.heals(run); len(files[kindMovie]) != 1 {
+		t.Errorf("files %+v", files)
+	}
+}
+
+// A spool of an unflagged call that cannot be read now may be of a flagged one.
+func TestWhatCannotBeReadIsNotDestroyed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Evidence = recording.ModeOnFlag })
+	s := w.short("spool")
+	w.flag(s.info, "ada")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := seal.New([]byte(strings.Repeat("x", seal.KeyBytes)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := w.Recorder.cfg.Seal
+	w.start(func(c *Config) { c.Seal = other })
+	if err := w.decide(t.Context(), s.info.SessionID, true); !errors.Is(err, seal.ErrOtherKey) {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Sweep(t.Context()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.start(func(c *Config) { c.Seal = right })
+	w.until("default:spool", db.RecordingReady, time.Minute)
+	w.gone()
+}
+
+func TestACallWithoutSoundIsASilentMovie(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	a := actor{clip: w.clip("neutral", event.VP8), to: time.Second}
+	s := w.session("silent", time.Now())
+	s.play("ada", a)
+	s.end(time.Second)
+	run := w.until("default:silent", db.RecordingReady, time.Minute)
+	files := w.files(run.ID)
+	if len(files[kindMovie]) != 1 || stream(files[kindMovie][0], "audio") || !stream(files[kindMovie][0], "video") {
+		t.Errorf("files %+v", files)
+	}
+	w.gone()
+}
+
+func TestTheShortestCalls(t *testing.T) {
+	t.Parallel()
+	const length = 300 * time.Millisecond
+	t.Run("with a keyframe", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, oneMovie)
+		a := actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: length}
+		s := w.session("tiny", time.Now())
+		s.play("ada", a)
+		s.end(length)
+		run := w.until("default:tiny", db.RecordingReady, time.Minute)
+		movie := w.files(run.ID)[kindMovie]
+		if len(movie) != 1 || movie[0].Media.V.Format.Duration < "0.25" || movie[0].Media.V.Format.Duration > "0.45" {
+			t.Errorf("movies %+v", movie)
+		}
+		w.gone()
+	})
+	t.Run("without one", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, oneMovie)
+		clip := *w.clip("neutral", event.VP8)
+		clip.Frames = clip.Frames[1:20]
+		s := w.session("keyless", time.Now())
+		s.play("ada", actor{clip: &clip, to: length})
+		s.end(length)
+		run, _ := w.failure("default:keyless", CodeEmpty)
+		w.kept(s)
+		// Another try does not help, and tells so.
+		if err := w.Retry(t.Context(), run.ID); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) == 2 }, "told again")
+	})
+	t.Run("with nobody", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, oneMovie)
+		s := w.session("empty", time.Now())
+		s.settle()
+		s.end(length)
+		w.failure("default:empty", CodeEmpty)
+		w.kept(s)
+	})
+	t.Run("that nobody answered", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, func(p *recording.Plan) { oneMovie(p); p.RecordAlone = false })
+		a := actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: length}
+		s := w.session("alone", time.Now())
+		s.play("ada", a)
+		s.end(length)
+		w.until("default:alone", db.RecordingDiscarded, time.Minute)
+		w.gone()
+		if n := len(w.events(event.CallRecordingFailed)); n != 0 {
+			t.Errorf("%d failures", n)
+		}
+	})
+}
+
+// A run that is stopped at once is shorter than a picture lasts.
+func TestARunOfAMoment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	s := w.short("moment")
+	if err := w.Desk().Stop(t.Context(), "default:moment", recording.TypeComposite, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	run := w.until("default:moment", db.RecordingProcessing, time.Minute)
+	run.StoppedAt = db.At(run.StartedAt.Add(8 * time.Millisecond)) // its first step has not begun
+	if _, err := w.db.NewUpdate().Model(&run).Column("stopped_at").WherePK().Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.until("default:moment", db.RecordingReady, time.Minute)
+	if movie := w.files(run.ID)[kindMovie]; len(movie) != 1 || movie[0].Media.V.Format.Duration > "0.5" {
+		t.Errorf("movies %+v", movie)
+	}
+	w.kept(s) // the call goes on
+	s.end(2 * time.Second)
+	w.gone()
+}
+
+// mounted puts a small file system at a folder of the recorder.
+func mounted(t *testing.T, dir, size string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+",mode=700"); err != nil {
+		t.Skipf("cannot mount a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+}
+
+func TestNoRoomForTheFilesThatAreMade(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	work := filepath.Join(dir, "work")
+	mounted(t, work, "100k")
+	w := newWorld(t, oneMovie, func(c *Config) { c.Dir = dir })
+	s := w.short("full")
+	s.end(2 * time.Second)
+	run, _ := w.failure("default:full", CodeDisk)
+	w.kept(s)
+	if err := syscall.Mount("tmpfs", work, "tmpfs", syscall.MS_REMOUNT, "size=100m"); err != nil {
+		t.Fatal(err)
+	}
+	if files := w.heals(run); len(files[kindMovie]) != 1 {
+		t.Errorf("files %+v", files)
+	}
+}
+
+func TestNoRoomForPackets(t *testing.T) {
+	t.Parallel()
+	for _, full := range []string{"disk", "bound"} {
+		t.Run(full, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if full == "disk" {
+				mounted(t, filepath.Join(dir, "raw"), "200k")
+			}
+			w := newWorld(t, oneMovie, func(c *Config) {
+				c.Dir = dir
+				if full == "bound" {
+					c.SpoolBytes = 300 << 10
+				}
+			})
+			length := 10 * time.Second
+			clip := *w.clip("neutral", event.VP8)
+			if full == "bound" { // more than waits for room
+				clip.Frames = slices.Clone(clip.Frames)
+				for i, f := range clip.Frames {
+					clip.Frames[i] = append(slices.Clone(f), make([]byte, 30<<10)...)
+				}
+			}
+			s := w.session(full, time.Now())
+			s.play("ada", actor{clip: &clip, tone: w.tone(400), to: length})
+			if full == "disk" { // all waits until the end
+				s.end(length)
+			}
+			testkit.Eventually(t, time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) == 1 }, "the loss is told of")
+			var body event.RecordingFailed
+			if err := w.events(event.CallRecordingFailed)[0].Decode(&body); err != nil || body.Error.Code != CodeLost {
+				t.Errorf("told %+v, %v", body, err)
+			}
+			s.end(length)
+			run := w.until("default:"+full, db.RecordingReady, 2*time.Minute)
+			if files := w.files(run.ID); len(files[kindMovie]) != 1 {
+				t.Errorf("files %+v", files)
+			}
+			if n := len(w.events(event.CallRecordingFailed)); n != 1 {
+				t.Errorf("%d failures told of", n)
+			}
+		})
+	}
+}
+
+func TestFailuresHaveCodes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		code int
+	}{
+		{errors.New("x"), CodeOther},
+		{fmt.Errorf("a: %w", errEmpty), CodeEmpty},
+		{fmt.Errorf("a: %w", errPackets), CodePackets},
+		{fmt.Errorf("a: %w", syscall.ENOSPC), CodeDisk},
+		{&archive.Error{Class: archive.Ours, Err: syscall.ENOSPC}, CodeDisk},
+		{fmt.Errorf("a: %w", archive.ErrStoreDown), CodeStore},
+		{&archive.Error{Class: archive.Destinations, Err: blob.ErrBadKey}, CodeStore},
+		{errLost, CodeLost},
+		{context.DeadlineExceeded, CodeOther},
+	} {
+		if got := codeOf(c.err); got != c.code {
+			t.Errorf("%v has code %d, want %d", c.err, got, c.code)
+		}
+		if publicText(c.err) == "" {
+			t.Errorf("%v has no text", c.err)
+		}
+	}
+}
