@@ -3,6 +3,7 @@ module stillwatch
 go 1.26.0
 
 require (
+	github.com/ProtonMail/go-crypto v1.5.2
 	github.com/alecthomas/kong v1.17.0
 	github.com/aws/aws-sdk-go-v2 v1.47.8
 	github.com/aws/aws-sdk-go-v2/config v1.33.3
@@ -45,11 +46,7 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require (
-	github.com/ProtonMail/go-crypto v1.5.2 // indirect
-	github.com/cloudflare/circl v1.6.3 // indirect
-	github.com/landlock-lsm/go-landlock v0.11.0 // indirect
-)
+require github.com/cloudflare/circl v1.6.3 // indirect
 
 require (
 	cel.dev/expr v0.25.3 // indirect
@@ -162,7 +159,7 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/image v0.48.0 // indirect
+	golang.org/x/image v0.48.0
 	golang.org/x/oauth2 v0.37.0
 	golang.org/x/sync v0.25.0 // indirect
 	golang.org/x/text v0.44.0 // indirect

@@ -9,6 +9,8 @@ import (
 	"stillwatch/capture"
 	"stillwatch/capture/call"
 	"stillwatch/internal/evidence"
+	"stillwatch/recording"
+	"stillwatch/recording/layout"
 	"stillwatch/recording/raw"
 	"stillwatch/recording/recorder"
 	"stillwatch/web"
@@ -32,6 +34,9 @@ func (p *Program) startRecorder(ctx context.Context) error {
 }
 
 func (p *Program) recorderConfig(node string) (recorder.Config, error) {
+	for _, name := range layout.Names() {
+		recording.AddLayout(name)
+	}
 	c := p.cfg.Recording
 	key, err := evidence.LoadKey(filepath.Join(p.cfg.Data.Dir, "evidence.key"))
 	if err != nil {

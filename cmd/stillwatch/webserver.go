@@ -16,7 +16,7 @@ func (p *Program) startWeb(ctx context.Context) error {
 		Actions: p.desk, Live: p.bus, Signer: p.stores, WallSigner: p.blobs, Storages: p.stores,
 		WHIP: p.whip, WHEP: p.whep, Blobs: p.blobs.Handler(),
 		CheckURL: p.checkHookURL, Hooks: p.hooks, Queues: p.hooks, Seal: p.seal,
-		Recorder: p.recorder.Desk(), CheckKey: func(armored string) error { _, err := archive.CheckKey(armored); return err },
+		Recorder: p.recorder.Desk(), CheckKey: func(armored string) error { _, err := archive.CheckKey(armored); return err }, CheckName: archive.CheckTemplate,
 		Gatherer: p.metrics, Registerer: p.metrics,
 		Checks: map[string]func(context.Context) error{
 			"redis":    p.bus.Ready,

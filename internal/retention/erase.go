@@ -189,6 +189,15 @@ func eraseRows(ctx context.Context, tx bun.Tx, cid string) (held int, err error)
 	if err != nil {
 		return 0, fmt.Errorf("delete verdicts: %w", err)
 	}
+	// The recorder deletes what has expired, if no hold is on it.
+	_, err = tx.NewUpdate().Model((*db.RecordingFileRow)(nil)).Set("expires_at = 1").Where("cid = ?", cid).Where("hold = 0").Where("deleted_at = 0").Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("expire recordings: %w", err)
+	}
+	_, err = tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("finished_at = 1").Where("cid = ?", cid).Where("state = ?", db.RecordingFailed).Exec(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("expire failed recordings: %w", err)
+	}
 	for _, model := range []any{(*db.GapRow)(nil), (*db.MemberRow)(nil), (*db.CallGrantRow)(nil), (*db.ParticipantRow)(nil), (*db.SessionRow)(nil)} {
 		if _, err := tx.NewDelete().Model(model).Where("cid = ?", cid).Exec(ctx); err != nil {
 			return 0, fmt.Errorf("delete %T: %w", model, err)

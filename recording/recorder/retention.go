@@ -104,7 +104,7 @@ func (r *Recorder) Sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for expired recordings: %w", err)
 	}
-	var errs []error
+	errs := []error{r.disarm(ctx)}
 	for _, f := range files {
 		if err := r.deleteFile(ctx, f, "system", "retention"); err != nil && !errors.Is(err, recording.ErrHeld) {
 			errs = append(errs, err)
@@ -124,6 +124,24 @@ func (r *Recorder) Sweep(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// disarm ends the runs that wait for a session of a call that is over.
+func (r *Recorder) disarm(ctx context.Context) error {
+	return r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var runs []db.RecordingRow
+		err := tx.NewSelect().Model(&runs).Where("session_id = ''").Where("state = ?", db.RecordingOn).
+			Where("cid IN (SELECT cid FROM calls WHERE ended_at > 0 OR deleted_at > 0)").Limit(sweepPage).Scan(ctx)
+		if err != nil {
+			return fmt.Errorf("look for runs of calls that are over: %w", err)
+		}
+		for i := range runs {
+			if err := r.endRun(ctx, tx, &runs[i], r.cfg.Now()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // rawAge is how old a folder of packets has to be to be looked at by the sweep:

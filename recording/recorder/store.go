@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -127,23 +128,25 @@ func (t *task) put(ctx context.Context, store *archive.Store, n int, f output) (
 		return stored{}, err
 	}
 	s := stored{output: f, row: row}
+	encrypt := t.plan.EncryptTo
+	if f.Kind == kindManifest {
+		encrypt = "" // it holds names, sizes and hashes alone
+	}
+	files := make([]archive.File, len(f.Parts))
 	for i, part := range f.Parts {
 		key := row.ObjectKey
 		if i > 0 {
-			key = filepath.ToSlash(filepath.Join(filepath.Dir(row.ObjectKey), filepath.Base(part)))
-		}
-		encrypt := t.plan.EncryptTo
-		if f.Kind == kindManifest {
-			encrypt = "" // it holds names, sizes and hashes alone
+			key = path.Join(path.Dir(row.ObjectKey), filepath.Base(part))
 		}
 		if encrypt != "" {
 			key += ".gpg"
 		}
-		put, err := store.Put(ctx, archive.File{Path: filepath.Join(t.dir, part), Key: key, EncryptTo: encrypt, Replace: f.Format == composite.HLS})
-		if err != nil {
-			return s, err
-		}
-		s.parts = append(s.parts, put)
+		files[i] = archive.File{Path: filepath.Join(t.dir, part), Key: key, EncryptTo: encrypt, Replace: f.Format == composite.HLS}
+	}
+	if s.parts, err = store.PutTogether(ctx, files); err != nil {
+		return s, err
+	}
+	for _, put := range s.parts {
 		s.row.Items.V = append(s.row.Items.V, put.Item())
 		s.row.Size += put.Size
 	}
@@ -203,10 +206,13 @@ func (t *task) key(n int, f output, row db.RecordingFileRow) (string, error) {
 	if template == "" || kind == archive.KindBundle {
 		template = archive.DefaultName(kind)
 	}
+	if f.Name != "" {
+		template = "{{username}}" // which keeps what somebody typed in its place
+	}
 	typ, id, _ := strings.Cut(t.run.CID, ":")
 	ext := extension(f)
 	name, err := archive.Name(template, archive.Values{
-		UUID: t.run.ID, ConfbridgeID: id, CallID: id, CallType: typ, Session: t.run.SessionID, UserID: f.UserID, Track: strings.ToLower(f.Track),
+		UUID: t.run.ID, ConfbridgeID: id, CallID: id, CallType: typ, Session: t.run.SessionID, UserID: f.UserID, Username: f.Name, Track: strings.ToLower(f.Track),
 		N: n + 1, Start: row.StartedAt.Time, End: row.EndedAt.Time, Stream: id, Format: f.Format, Type: t.run.Type, Ext: ext,
 	})
 	if err != nil {
@@ -218,7 +224,7 @@ func (t *task) key(n int, f output, row db.RecordingFileRow) (string, error) {
 	if len(f.Parts) > 1 { // a folder of its own, so that the parts keep their names
 		name = strings.TrimSuffix(name, "."+ext) + "/" + filepath.Base(name)
 	}
-	if strings.Contains(t.plan.Filename, "/") && kind != archive.KindBundle {
+	if strings.Contains(template, "/") && kind != archive.KindBundle {
 		return name, nil
 	}
 	return strings.Join([]string{t.r.cfg.Prefix, typ, id, t.run.SessionID, name}, "/"), nil
@@ -243,6 +249,10 @@ func (t *task) finish(ctx context.Context, tx bun.Tx, all []stored) error {
 	if err != nil {
 		return err
 	}
+	bucket, err := bucketOf(ctx, tx, t.run.Storage)
+	if err != nil {
+		return err
+	}
 	var evs []event.Envelope
 	for _, s := range all {
 		s.row.Hold = db.Bool(on)
@@ -254,7 +264,7 @@ func (t *task) finish(ctx context.Context, tx bun.Tx, all []stored) error {
 		}
 		switch s.row.Kind {
 		case kindMovie, kindVideo, kindAudio, kindRaw:
-			evs = append(evs, t.ready(s.row, now))
+			evs = append(evs, t.ready(s.row, bucket, now))
 		}
 	}
 	t.run.State, t.run.FinishedAt, t.run.UpdatedAt = db.RecordingReady, db.At(now), db.At(now)
@@ -266,10 +276,16 @@ func (t *task) finish(ctx context.Context, tx bun.Tx, all []stored) error {
 
 // ready tells of a file. Its id follows from the file, so that it is told of
 // once however often the step is done.
-func (t *task) ready(row db.RecordingFileRow, now time.Time) event.Envelope {
+func (t *task) ready(row db.RecordingFileRow, bucket string, now time.Time) event.Envelope {
 	body := event.RecordingReady{
 		Type: event.CallRecordingReady, CreatedAt: now.UTC(), CallCID: row.CID, EgressID: t.run.ID, RecordingType: t.run.Type,
-		CallRecording: Describe(row, t.r.cfg.Objects, now), Custom: custom(t.run),
+		CallRecording: describe(row, t.r.cfg.Objects, now), Custom: custom(t.run),
+	}
+	if row.Storage == t.run.Storage { // else the backup's
+		body.CallRecording.Bucket = bucket
+	}
+	if items := body.CallRecording.Items; len(items) > maxItems {
+		body.CallRecording.Items = items[:maxItems]
 	}
 	ev := event.New(body.Type, row.CID, now, body)
 	ev.ID = event.DeriveID("recording ready", row.ID)
@@ -281,9 +297,25 @@ type Signer interface {
 	SignGet(ref string, expires time.Time) string
 }
 
-// Describe is a file as events and lists show it, with links that are good as
+// maxItems is how many objects an event names: those of long HLS are listed in
+// full by the API.
+const maxItems = 40
+
+// bucketOf is the bucket of an external storage, "" of our own.
+func bucketOf(ctx context.Context, tx bun.IDB, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	row, err := db.ExternalStorage(ctx, tx, name)
+	if db.IsNotFound(err) {
+		return "", nil
+	}
+	return row.Bucket, err
+}
+
+// describe is a file as events show it, with links that are good as
 // long as the file is kept, a year at most.
-func Describe(row db.RecordingFileRow, signer Signer, now time.Time) event.CallRecording {
+func describe(row db.RecordingFileRow, signer Signer, now time.Time) event.CallRecording {
 	until := now.Add(linkFor)
 	if !row.ExpiresAt.IsZero() && row.ExpiresAt.Before(until) {
 		until = row.ExpiresAt.Time
@@ -291,7 +323,7 @@ func Describe(row db.RecordingFileRow, signer Signer, now time.Time) event.CallR
 	url := signer.SignGet(storage.Ref(row.Storage, row.ObjectKey), until)
 	out := event.CallRecording{
 		Filename: row.Filename, URL: url, PlaybackURL: url, StartTime: row.StartedAt.UTC(), EndTime: row.EndedAt.UTC(),
-		SessionID: row.SessionID, RecordingType: row.Type, IndexID: row.ID, Format: row.Format, Bucket: row.Storage,
+		SessionID: row.SessionID, RecordingType: row.Type, IndexID: row.ID, Format: row.Format,
 		Size: row.Size, Media: row.Media.V, Items: row.Items.V,
 	}
 	if out.Media.Streams == nil {
