@@ -262,6 +262,9 @@ func (t *task) made(rows []db.RecordingJobRow) ([]output, error) {
 		if row.Kind != stepJoin && row.Kind != stepSplit && row.Kind != stepDump && row.Kind != stepEdit {
 			continue
 		}
+		if row.Kind == stepEdit { // counts from the beginning of the first file
+			t.start = t.run.StartedAt.Time
+		}
 		var out outputs
 		if err := json.Unmarshal(row.Result.V, &out); err != nil {
 			return nil, fmt.Errorf("%w: read result of %s: %w", job.ErrHopeless, row.Kind, err)
