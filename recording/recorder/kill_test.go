@@ -68,9 +68,10 @@ func TestVictim(t *testing.T) {
 	clips := []*synthetic.Clip{tiny(t, "neutral"), tiny(t, "drawing")}
 	tones := []*synthetic.Tone{w.tone(400), w.tone(600)}
 	w.start(func(c *Config) {
+		c.WorkerOnly = scene == "worker"
 		c.Log = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	if scene != "" {
+	if scene == "scene" {
 		s := w.session("k", time.Now())
 		fmt.Printf("session %s begins\n", s.info.SessionID)
 		if l.name == "evidence" {
@@ -132,14 +133,12 @@ type victim struct {
 	hits []string
 }
 
-// run starts a process and kills it at the moment; the line "" is never, and it
+// run starts a process, which records a "scene", is a "worker" alone, or takes
+// up what is left, "", and kills it at the moment; the line "" is never, and it
 // is false when the process was done before.
-func (v *victim) run(scene bool, m moment) (killed bool) {
+func (v *victim) run(what string, m moment) (killed bool) {
 	v.t.Helper()
-	env := v.dir + "|" + v.lane.name + "|"
-	if scene {
-		env += "scene"
-	}
+	env := v.dir + "|" + v.lane.name + "|" + what
 	cmd := exec.Command(os.Args[0], "-test.run=^TestVictim$", "-test.v=false")
 	cmd.Env = append(os.Environ(), victimEnv+"="+env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -237,18 +236,18 @@ func TestKilledRecordersLoseLittleAndDoNothingTwice(t *testing.T) {
 		all.Go(func() {
 			for i := n; ; i += 4 {
 				v := &victim{t: t, dir: t.TempDir(), lane: lanes[(i/2)%len(lanes)]}
-				scene, killed := true, true
+				what, killed := "scene", true
 				for killed && len(v.hits) < 3 && take(1) {
-					if killed = v.run(scene, v.aim(scene)); !killed {
+					if killed = v.run(what, v.aim(what == "scene")); !killed {
 						take(-1) // it was done first
 					}
-					scene = false
+					what = ""
 				}
-				if scene {
+				if what == "scene" {
 					return
 				}
 				if killed {
-					v.run(false, moment{})
+					v.run("", moment{})
 				}
 				lost := v.check()
 				mu.Lock()
@@ -379,4 +378,54 @@ func (v *victim) dumped(f db.RecordingFileRow, path string) time.Duration {
 		v.t.Errorf("%s: %v", f.Filename, err)
 	}
 	return f.EndedAt.Sub(f.StartedAt.Time)
+}
+
+// The chunk of a worker that is killed is done by another, and the movie shows
+// no seam.
+func TestAKilledWorkersChunkIsTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	s := w.shortAt("taken", time.Now().Add(-3*time.Second))
+	s.end(2 * time.Second)
+	run := w.until("default:taken", db.RecordingProcessing, time.Minute)
+	if err := w.Close(); err != nil { // before the first step begins
+		t.Fatal(err)
+	}
+	v := &victim{t: t, dir: w.dir, lane: lanes[1]}
+	if !v.run("worker", moment{line: "step=chunk ", after: 50 * time.Millisecond}) {
+		t.Fatal("the worker was done before it was killed")
+	}
+	steps := func() []db.RecordingJobRow {
+		all, err := w.queue.Of(t.Context(), w.db, run.ID, stepChunk)
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%d chunks, %v", len(all), err)
+		}
+		return all
+	}
+	var orphans int
+	for _, j := range steps() {
+		if j.State == db.JobRunning {
+			orphans++
+		}
+	}
+	// By this clock the lease of the dead is over.
+	w.start(func(c *Config) { c.Now = func() time.Time { return time.Now().Add(30 * time.Second) } })
+	w.until("default:taken", db.RecordingReady, time.Minute)
+	for _, j := range steps() {
+		if j.State != db.JobDone {
+			t.Errorf("chunk %d is %s", j.N, j.State)
+		}
+	}
+	movie := w.files(run.ID)[kindMovie]
+	if orphans != 1 || len(movie) != 1 || len(w.events(event.CallRecordingReady)) != 1 {
+		t.Fatalf("%d orphans, movies %+v", orphans, movie)
+	}
+	out, err := exec.Command("ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0",
+		w.path(movie[0].ObjectKey)).Output()
+	length := movie[0].EndedAt.Sub(movie[0].StartedAt.Time)
+	if n, want := strings.Trim(string(out), ",\n "), fmt.Sprint(int64(length/(40*time.Millisecond))); err != nil || n != want {
+		t.Errorf("%s frames of %s, want %s; %v", n, length, want, err)
+	}
+	v.plays(w.path(movie[0].ObjectKey), movie[0])
+	w.gone()
 }
