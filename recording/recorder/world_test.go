@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +36,10 @@ import (
 
 func TestMain(m *testing.M) {
 	jail.Init()
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < 6 { // mostly they wait
+		_ = flag.Set("test.parallel", "6")
+	}
 	testkit.Main(m)
 }
 
