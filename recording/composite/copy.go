@@ -15,13 +15,17 @@ import (
 // beginning and end together: the first and last ones stand there.
 const bare = time.Second
 
+// longestWhole is how long a movie may be that is copied and cut in segments,
+// for which all of it is held in memory.
+const longestWhole = 5 * time.Minute
+
 // copy makes the movie one chunk that is copied, if all of it is the pictures
 // of one stream as they are. Copied pieces between encoded ones would need
 // parameter sets to change within the file, which not every player of MP4
 // takes; so it is all or nothing.
 func (p *planner) copy(ctx context.Context, src Source) error {
 	t, ok := p.only()
-	if !ok {
+	if !ok || p.m.Length() > longestWhole && slices.Contains(p.m.Formats, HLS) {
 		return nil
 	}
 	c := Chunk{To: p.m.Length(), Tiles: []Tile{t}, Copy: true}

@@ -3,6 +3,7 @@ package composite
 import (
 	"os"
 	"testing"
+	"time"
 
 	"stillwatch/internal/jail"
 
@@ -11,6 +12,7 @@ import (
 
 func TestMain(m *testing.M) {
 	jail.Init()
+	stall = 8 * time.Second
 	if os.Getenv("STILLWATCH_NO_LEAK_CHECK") != "" {
 		os.Exit(m.Run())
 	}

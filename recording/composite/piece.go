@@ -81,8 +81,13 @@ func decodable(ctx context.Context, src Source, streamID string, from, to time.D
 	}
 }
 
+// maxPieces bounds the pieces of a tile in a chunk, each of which is an input of
+// ffmpeg with a decoder of its own: who turns more often than anybody turns a
+// phone is shown as they were.
+const maxPieces = 8
+
 func (k *cutter) add(s Sample) error {
-	if s.Key && (k.out == nil || k.turned(s)) {
+	if s.Key && (k.out == nil || len(k.pieces) < maxPieces && k.turned(s)) {
 		if err := k.begin(s); err != nil {
 			return err
 		}
@@ -110,13 +115,15 @@ func (k *cutter) begin(s Sample) error {
 	if from >= k.frames {
 		return nil // too late to be seen
 	}
-	if from == 0 || len(k.pieces) == 0 {
-		for _, p := range k.pieces {
-			if err := os.Remove(p.path); err != nil {
-				return fmt.Errorf("remove pictures: %w", err)
-			}
+	// A piece that this one follows within a frame is not seen.
+	for n := len(k.pieces); n > 0 && k.pieces[n-1].from >= from; n-- {
+		if err := os.Remove(k.pieces[n-1].path); err != nil {
+			return fmt.Errorf("remove pictures: %w", err)
 		}
-		k.pieces, from = nil, 0
+		k.pieces = k.pieces[:n-1]
+	}
+	if len(k.pieces) == 0 {
+		from = 0
 	} else {
 		k.pieces[len(k.pieces)-1].to = from
 	}

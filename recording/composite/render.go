@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"stillwatch/recording/layout"
@@ -74,11 +75,8 @@ func (r *renderer) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	whole := r.begin(ctx)
-	if whole {
-		if err = r.run(ctx, args); err == nil {
-			return nil
-		}
+	if err = r.watched(ctx, args); err == nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
 	}
 	r.cards = map[int]bool{}
 	for i, parts := range r.made {
@@ -88,7 +86,7 @@ func (r *renderer) compose(ctx context.Context) error {
 			}
 		}
 	}
-	if ctx.Err() != nil || whole && len(r.cards) == 0 {
+	if ctx.Err() != nil || len(r.cards) == 0 && !errors.Is(err, errStalled) {
 		return errors.Join(err, ctx.Err())
 	}
 	if r.dir, err = os.MkdirTemp(r.dir, "again-"); err != nil {
@@ -98,6 +96,43 @@ func (r *renderer) compose(ctx context.Context) error {
 		return err
 	}
 	return r.run(ctx, args)
+}
+
+// stall is how long a chunk may not grow before its inputs are looked at.
+var stall = 30 * time.Second
+
+var errStalled = errors.New("no picture came out for long")
+
+// watched is run that is broken off when nothing comes out any more.
+func (r *renderer) watched(ctx context.Context, args []string) error {
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() {
+		tick := time.NewTicker(stall / 10)
+		defer tick.Stop()
+		grown, size := time.Now(), int64(-1)
+		for {
+			select {
+			case <-inner.Done():
+				return
+			case <-tick.C:
+			}
+			if info, err := os.Stat(filepath.Join(r.dir, chunkFile)); err == nil && info.Size() != size {
+				grown, size = time.Now(), info.Size()
+			}
+			if time.Since(grown) > stall {
+				cancel(errStalled)
+			}
+		}
+	})
+	err := r.run(inner, args)
+	if errors.Is(context.Cause(inner), errStalled) {
+		return errors.Join(errStalled, err)
+	}
+	return err
 }
 
 // errBare is for a chunk without a picture, as ffmpeg leaves it, content, when
@@ -116,22 +151,6 @@ func (r *renderer) run(ctx context.Context, args []string) error {
 		return errBare
 	}
 	return nil
-}
-
-// begin tells whether ffmpeg gets a picture out of every piece. It looks at the
-// first only, which costs little.
-func (r *renderer) begin(ctx context.Context) bool {
-	var inputs, maps []string
-	for _, parts := range r.made {
-		for _, p := range parts {
-			maps = append(maps, "-map", fmt.Sprintf("%d:v", len(inputs)/8))
-			inputs = append(inputs, "-threads", "1", "-max_pixels", maxPixels, "-f", "ivf", "-i", filepath.Base(p.path))
-		}
-	}
-	if len(inputs) == 0 {
-		return true
-	}
-	return r.pictures(ctx, append(append(inputs, maps...), "-frames:v", "1")) == len(inputs)/8
 }
 
 // decodes tells whether ffmpeg gets a picture out of a piece.
