@@ -215,3 +215,26 @@ func (r *Reader) Dump(streamID string, w io.Writer) error {
 	}
 	return nil
 }
+
+// DumpBetween is Dump of the packets that arrived from a moment on and not
+// after another. It returns how many there were.
+func (r *Reader) DumpBetween(streamID string, w io.Writer, from, to time.Duration) (packets int, err error) {
+	out := bufio.NewWriter(w)
+	_, _ = out.Write(dumpHead(r.session.StartedAt)) // Flush tells
+	var record []byte
+	for p, err := range r.PacketsFrom(streamID, from) {
+		if err != nil {
+			return packets, err
+		}
+		if p.At > to {
+			break
+		}
+		record = appendRecord(record[:0], p.Data, p.RTCP, toMS(p.At))
+		_, _ = out.Write(record)
+		packets++
+	}
+	if err := out.Flush(); err != nil {
+		return packets, fmt.Errorf("write dump: %w", err)
+	}
+	return packets, nil
+}

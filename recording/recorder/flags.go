@@ -21,7 +21,8 @@ func (r *Recorder) flagSubscription() bus.Subscription {
 			if err := ev.Decode(&a); err != nil {
 				return err
 			}
-			if l := r.byCall(a.CID); l != nil && slices.Contains(flagKinds, string(a.Kind)) {
+			// What an earlier session of the call was flagged for is none of this one's.
+			if l := r.byCall(a.CID); l != nil && slices.Contains(flagKinds, string(a.Kind)) && (a.SessionID == "" || a.SessionID == l.info.SessionID) {
 				l.do(func() { l.flag(a) })
 			}
 			return nil

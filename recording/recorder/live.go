@@ -359,17 +359,10 @@ func (l *live) tap(t *liveTrack) {
 	}
 }
 
-// wants leaves out what the plan does not record at all.
+// wants leaves out what the plan does not record at all. Evidence is of all;
+// what business files leave out of it is their steps' business.
 func (l *live) wants(s raw.StreamInfo) bool {
-	for _, id := range l.plan.Omit {
-		if id == s.UserID {
-			return false
-		}
-	}
-	if l.plan.Evidence == recording.ModeOnFlag {
-		return true
-	}
-	return !(l.plan.AudioOnly && s.Video()) && !(l.plan.VideoOnly && !s.Video())
+	return l.plan.Evidence == recording.ModeOnFlag || !leavesOut(l.plan, s.UserID, s.Video())
 }
 
 func (l *live) note(e raw.Entry) {

@@ -31,7 +31,7 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 		t.log.Warn("some packets cannot be read", "streams", len(problems), "first", problems[0])
 	}
 	from, to := t.window(s)
-	if t.unanswered(s) {
+	if t.unanswered(s) || t.waitsForSecond() && to <= from { // or answered when it was over
 		return t.discard(ctx)
 	}
 	if !t.heardOrSeen(s, from, to) {
@@ -215,13 +215,17 @@ func (t *task) heardOrSeen(s *media.Session, from, to time.Duration) bool {
 
 // omits leaves out what the plan does not show.
 func (t *task) omits(s *media.Session, track media.Track) bool {
-	if track.Person >= 0 && track.Person < len(s.People()) && slices.Contains(t.plan.Omit, s.People()[track.Person].UserID) {
-		return true
+	user := ""
+	if track.Person >= 0 && track.Person < len(s.People()) {
+		user = s.People()[track.Person].UserID
 	}
-	if t.evidence() {
-		return false
-	}
-	return t.plan.AudioOnly && track.Video() || t.plan.VideoOnly && !track.Video()
+	return leavesOut(t.plan, user, track.Video())
+}
+
+// leavesOut tells whether nothing of a user's pictures, or of their sound, is
+// recorded by a plan.
+func leavesOut(p recording.Plan, user string, video bool) bool {
+	return slices.Contains(p.Omit, user) || p.AudioOnly && video || p.VideoOnly && !video
 }
 
 // share is what one user showed and said, over all their connections: the

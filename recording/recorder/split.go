@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/event"
+	"stillwatch/recording"
 	"stillwatch/recording/media"
 	"stillwatch/recording/slices"
 )
@@ -36,11 +37,27 @@ func (r *Recorder) splitStep(ctx context.Context, t *task) error {
 	all := t.shares(s, from, to)
 	var out outputs
 	if p.Chunk < len(all) {
+		if hide, err := t.hides(ctx, all[p.Chunk].UserID); err != nil {
+			return err
+		} else if hide {
+			all[p.Chunk].Video = nil
+		}
 		if out, err = t.split(ctx, s, all[p.Chunk], p.Chunk, media.Span{From: from, To: to}); err != nil {
 			return err
 		}
 	}
 	return r.queue.Done(ctx, t.job, out, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+}
+
+// hides tells whether a user would be blurred in the movie that a call became
+// too large for, or was not to become: then there is no file of their pictures
+// either.
+func (t *task) hides(ctx context.Context, user string) (bool, error) {
+	if !t.plan.BlurBystanders || t.run.Type != recording.TypeComposite || t.evidence() {
+		return false, nil
+	}
+	flagged, err := t.flagged(ctx)
+	return !stdslices.Contains(flagged, user), err
 }
 
 // split makes the files of a share in every format and output type.

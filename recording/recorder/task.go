@@ -28,6 +28,9 @@ func (t *task) readPlan() error {
 	if err := json.Unmarshal(t.run.Plan.V, &t.plan); err != nil {
 		return fmt.Errorf("%w: read plan of %s: %w", job.ErrHopeless, t.run.ID, err)
 	}
+	if t.evidence() {
+		t.plan = t.plan.ForEvidence()
+	}
 	return nil
 }
 
