@@ -120,7 +120,7 @@ func (t *task) early(ctx context.Context) (*db.RecordingFileRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	put, err := t.put(ctx, store, 0, o)
+	put, err := t.put(ctx, store, max(slices.Index(m.Formats, composite.HLS), 0), o)
 	if err = errors.Join(err, store.Close()); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package recorder
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,12 +162,17 @@ func (t *task) fetch(ctx context.Context, f db.RecordingFileRow, name string) er
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", f.Filename, err)
 	}
-	_, err = io.Copy(out, in)
+	sum := sha256.New()
+	_, err = io.Copy(io.MultiWriter(out, sum), in)
 	if cerr := out.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", f.Filename, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); f.SHA256 != "" && got != f.SHA256 {
+		// What was changed in the store gets no manifest that says it is ours.
+		return fmt.Errorf("%w: %s has the hash %s, and had %s when it was stored", errHopeless, f.Filename, got, f.SHA256)
 	}
 	return nil
 }

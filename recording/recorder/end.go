@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -97,7 +98,7 @@ func (r *Recorder) takeUp(ctx context.Context) error {
 // changes nothing.
 func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) error {
 	reader, unreadable := r.openRaw(sessionID)
-	gone := errors.Is(unreadable, fs.ErrNotExist)
+	gone := errors.Is(unreadable, fs.ErrNotExist) || errors.Is(unreadable, raw.ErrEmpty) && r.noPackets(sessionID)
 	var info raw.SessionInfo
 	end := r.cfg.Now()
 	if unreadable == nil {
@@ -136,6 +137,13 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 	}
 	r.setUndecided(sessionID, false)
 	return r.release(ctx, sessionID)
+}
+
+// noPackets tells that a folder holds none: whoever made it was killed before
+// the first came.
+func (r *Recorder) noPackets(sessionID string) bool {
+	entries, err := os.ReadDir(r.rawDir(sessionID))
+	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".rtp" })
 }
 
 func (r *Recorder) setUndecided(sessionID string, on bool) {

@@ -70,6 +70,11 @@ func (r *Recorder) giveUp(ctx context.Context, tx bun.Tx, recordingID string, ca
 	}
 	run.State, run.ErrorCode, run.Error = db.RecordingFailed, codeOf(cause), cause.Error()
 	run.FinishedAt, run.UpdatedAt = db.At(now), db.At(now)
+	if gone, err := erased(ctx, tx, run); err != nil {
+		return err
+	} else if gone {
+		run.FinishedAt = overdue
+	}
 	if _, err := tx.NewUpdate().Model(&run).Column("state", "error_code", "error", "finished_at", "updated_at").WherePK().Exec(ctx); err != nil {
 		return fmt.Errorf("fail recording %s: %w", run.ID, err)
 	}

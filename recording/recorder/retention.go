@@ -60,7 +60,18 @@ func (r *Recorder) deleteFile(ctx context.Context, file db.RecordingFileRow, by,
 	if err != nil {
 		return err
 	}
-	for _, item := range file.Items.V {
+	// Two recordings of a session may have one object, where the same was made of
+	// it: of the business lane and of the evidence.
+	shared, err := r.cfg.DB.NewSelect().Model((*db.RecordingFileRow)(nil)).Where("cid = ?", file.CID).Where("storage = ?", file.Storage).
+		Where("object_key = ?", file.ObjectKey).Where("id <> ?", file.ID).Where("deleted_at = 0").Exists(ctx)
+	if err != nil {
+		return fmt.Errorf("look who has the objects of file %s: %w", file.ID, err)
+	}
+	items := file.Items.V
+	if shared {
+		items = nil
+	}
+	for _, item := range items {
 		if err := r.cfg.Objects.Delete(ctx, storage.Ref(file.Storage, item.Key)); err != nil {
 			return fmt.Errorf("delete %s: %w", item.Key, err)
 		}
@@ -82,7 +93,7 @@ func (r *Recorder) sweepLoop(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		if err := errors.Join(r.Sweep(ctx), r.sweepRaw(ctx), r.sweepImports()); err != nil && ctx.Err() == nil {
+		if err := errors.Join(r.Sweep(ctx), r.sweepRaw(ctx), r.sweepWork(ctx), r.sweepImports()); err != nil && ctx.Err() == nil {
 			r.log.Error("sweep of recordings is incomplete; the next one tries again", "err", err)
 		}
 		select {
@@ -97,22 +108,11 @@ func (r *Recorder) sweepLoop(ctx context.Context) {
 // left, and the packets of recordings that failed long ago.
 func (r *Recorder) Sweep(ctx context.Context) error {
 	now := r.cfg.Now()
-	var files []db.RecordingFileRow
-	err := r.cfg.DB.NewSelect().Model(&files).Where("hold = 0").
-		Where("(deleted_at = 0 AND expires_at > 0 AND expires_at <= ?) OR deleted_at < 0", db.At(now)).
-		Order("expires_at").Limit(sweepPage).Scan(ctx)
-	if err != nil {
-		return fmt.Errorf("look for expired recordings: %w", err)
-	}
-	errs := []error{r.disarm(ctx)}
-	for _, f := range files {
-		if err := r.deleteFile(ctx, f, "system", "retention"); err != nil && !errors.Is(err, recording.ErrHeld) {
-			errs = append(errs, err)
-		}
-	}
+	errs := []error{r.disarm(ctx), r.endOrphans(ctx), r.sweepFiles(ctx, now)}
 	var old []db.RecordingRow
-	err = r.cfg.DB.NewSelect().Model(&old).Where("state = ?", db.RecordingFailed).Where("finished_at > 0").
-		Where("finished_at <= ?", db.At(now.Add(-r.cfg.KeepFailed))).Limit(sweepPage).Scan(ctx)
+	err := r.cfg.DB.NewSelect().Model(&old).Where("state = ?", db.RecordingFailed).Where("finished_at > 0").
+		Where("finished_at <= ?", db.At(now.Add(-r.cfg.KeepFailed))).
+		Where("id NOT IN (SELECT recording_id FROM recording_holds WHERE released_at = 0)").Limit(sweepPage).Scan(ctx)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("look for old failures: %w", err))...)
 	}
@@ -126,12 +126,101 @@ func (r *Recorder) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// disarm ends the runs that wait for a session of a call that is over.
+// overdue is the expiry of what is to be deleted by the next sweep.
+var overdue = db.At(time.Unix(0, 1))
+
+// erased tells whether the call was ordered to be erased since the run began:
+// what is made of it now comes too late.
+func erased(ctx context.Context, tx bun.IDB, run db.RecordingRow) (bool, error) {
+	gone, err := tx.NewSelect().Model((*db.TaskRow)(nil)).Where("kind = ?", db.TaskDeleteCall).Where("object = ?", run.CID).
+		Where("created_at >= ?", run.CreatedAt).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look whether %s is erased: %w", run.CID, err)
+	}
+	return gone, nil
+}
+
+// sweepFiles deletes the files whose retention is over, page by page. A store
+// that refuses is left alone until the next sweep, and keeps nobody else's
+// files from going.
+func (r *Recorder) sweepFiles(ctx context.Context, now time.Time) error {
+	var errs []error
+	behind, refused := "", map[string]bool{}
+	for ctx.Err() == nil {
+		var files []db.RecordingFileRow
+		err := r.cfg.DB.NewSelect().Model(&files).Where("hold = 0").Where("id > ?", behind).
+			Where("(deleted_at = 0 AND expires_at > 0 AND expires_at <= ?) OR deleted_at < 0", db.At(now)).
+			Order("id").Limit(sweepPage).Scan(ctx)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("look for expired recordings: %w", err))...)
+		}
+		if len(files) == 0 {
+			break
+		}
+		behind = files[len(files)-1].ID
+		for _, f := range files {
+			if refused[f.Storage] {
+				continue
+			}
+			if err := r.deleteFile(ctx, f, "system", "retention"); err != nil && !errors.Is(err, recording.ErrHeld) {
+				refused[f.Storage] = true
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// orphanAge is how long after its last change a run that is on may be without
+// a session.
+const orphanAge = time.Minute
+
+// endOrphans ends the runs that are on in a session that is over: they were
+// ordered while it ended.
+func (r *Recorder) endOrphans(ctx context.Context) error {
+	var sessions []string
+	err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).ColumnExpr("DISTINCT session_id").Where("node = ?", r.cfg.Node).
+		Where("state = ?", db.RecordingOn).Where("session_id <> ''").
+		Where("updated_at <= ?", db.At(r.cfg.Now().Add(-r.cfg.FlagGrace-orphanAge))).
+		Where("NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.id = ?TableAlias.session_id AND sessions.ended_at = 0)").Scan(ctx, &sessions)
+	if err != nil {
+		return fmt.Errorf("look for runs without a session: %w", err)
+	}
+	for _, id := range sessions {
+		if !r.busy(id) {
+			r.decideLater(id, true)
+		}
+	}
+	return nil
+}
+
+// sweepWork removes what was made of recordings on the way to where nothing
+// more is made: a process that dies once all is stored leaves it behind.
+func (r *Recorder) sweepWork(ctx context.Context) error {
+	dirs, err := os.ReadDir(filepath.Join(r.cfg.Dir, "work"))
+	if err != nil {
+		return fmt.Errorf("look for work: %w", err)
+	}
+	var errs []error
+	for _, d := range dirs {
+		needed, err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).Where("id = ?", d.Name()).
+			Where("state IN (?, ?)", db.RecordingProcessing, db.RecordingFailed).Exists(ctx)
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("look who needs work %s: %w", d.Name(), err))...)
+		}
+		if !needed {
+			errs = append(errs, r.clean(d.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// disarm ends the runs that wait for a session of a call that is over, or gone.
 func (r *Recorder) disarm(ctx context.Context) error {
 	return r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var runs []db.RecordingRow
 		err := tx.NewSelect().Model(&runs).Where("session_id = ''").Where("state = ?", db.RecordingOn).
-			Where("cid IN (SELECT cid FROM calls WHERE ended_at > 0 OR deleted_at > 0)").Limit(sweepPage).Scan(ctx)
+			Where("NOT EXISTS (SELECT 1 FROM calls WHERE calls.cid = ?TableAlias.cid AND calls.ended_at = 0 AND calls.deleted_at = 0)").Limit(sweepPage).Scan(ctx)
 		if err != nil {
 			return fmt.Errorf("look for runs of calls that are over: %w", err)
 		}

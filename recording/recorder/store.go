@@ -221,8 +221,10 @@ func (t *task) key(n int, f output, row db.RecordingFileRow) (string, error) {
 	if kind == archive.KindBundle {
 		name = strings.TrimSuffix(name, "."+ext) + "-" + f.Kind + "." + ext
 	}
-	if len(f.Parts) > 1 { // a folder of its own, so that the parts keep their names
-		name = strings.TrimSuffix(name, "."+ext) + "/" + filepath.Base(name)
+	if len(f.Parts) > 1 {
+		// A folder of its own, so that the parts keep their names. They replace what
+		// is there, so it is nobody else's, whatever the template says.
+		name = strings.TrimSuffix(name, "."+ext) + "-" + row.ID[:8] + "/" + filepath.Base(name)
 	}
 	if strings.Contains(template, "/") && kind != archive.KindBundle {
 		return name, nil
@@ -253,18 +255,31 @@ func (t *task) finish(ctx context.Context, tx bun.Tx, all []stored) error {
 	if err != nil {
 		return err
 	}
+	gone, err := erased(ctx, tx, t.run)
+	if err != nil {
+		return err
+	}
 	var evs []event.Envelope
 	for _, s := range all {
 		s.row.Hold = db.Bool(on)
+		if gone {
+			s.row.ExpiresAt = overdue
+		}
+		// What was published early may have been held or deleted since: then the
+		// sweep deletes the rest of it as well.
 		_, err := tx.NewInsert().Model(&s.row).On("CONFLICT (id) DO UPDATE").Set("items = EXCLUDED.items").Set("size = EXCLUDED.size").
 			Set("object_key = EXCLUDED.object_key").Set("storage = EXCLUDED.storage").Set("filename = EXCLUDED.filename").
-			Set("sha256 = EXCLUDED.sha256").Set("media = EXCLUDED.media").Set("ended_at = EXCLUDED.ended_at").Returning("NULL").Exec(ctx)
+			Set("sha256 = EXCLUDED.sha256").Set("media = EXCLUDED.media").Set("ended_at = EXCLUDED.ended_at").
+			Set("hold = EXCLUDED.hold").Set("expires_at = EXCLUDED.expires_at").
+			Set("deleted_at = CASE WHEN rf.deleted_at = 0 THEN 0 ELSE -1 END").Returning("NULL").Exec(ctx)
 		if err != nil {
 			return fmt.Errorf("write file %s: %w", s.row.Filename, err)
 		}
 		switch s.row.Kind {
 		case kindMovie, kindVideo, kindAudio, kindRaw:
-			evs = append(evs, t.ready(s.row, bucket, now))
+			if !gone {
+				evs = append(evs, t.ready(s.row, bucket, now))
+			}
 		}
 	}
 	t.run.State, t.run.FinishedAt, t.run.UpdatedAt = db.RecordingReady, db.At(now), db.At(now)

@@ -1,0 +1,328 @@
+package recorder
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+	"stillwatch/internal/event"
+	"stillwatch/recording"
+	"stillwatch/recording/raw"
+)
+
+// arrivals are those of the packets of an rtpdump file.
+func (w *world) arrivals(key string) (all []time.Duration) {
+	w.t.Helper()
+	text, err := os.ReadFile(w.path(key))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(text, []byte("\n"))
+	for rest = rest[16:]; len(rest) > 8; rest = rest[binary.BigEndian.Uint16(rest):] {
+		all = append(all, time.Duration(binary.BigEndian.Uint32(rest[4:]))*time.Millisecond)
+	}
+	return all
+}
+
+// A raw recording holds what was ordered, though more is kept for the evidence:
+// nothing from before its start or after its stop, of nobody who is left out,
+// and no pictures where only sound may be recorded.
+func TestRawRecordingsHoldNoMoreThanWasOrdered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {
+		p.Raw, p.Evidence, p.Omit, p.AudioOnly = recording.ModeAvailable, recording.ModeOnFlag, []string{"eve"}, true
+	})
+	ctx, start := t.Context(), time.Now().Add(-10*time.Second)
+	s := w.session("window", start)
+	s.settle()
+	if _, err := w.db.NewUpdate().Model((*db.CallRow)(nil)).Set("current_session_id = ?", s.info.SessionID).Where("cid = ?", s.info.CID).Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
+	id, err := w.Desk().Start(ctx, recording.Order{CID: s.info.CID, Type: recording.TypeRaw, By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.db.NewUpdate().Model((*db.RecordingRow)(nil)).Set("started_at = ?", db.At(start.Add(3*time.Second))).Where("id = ?", id).Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), from: 2 * time.Second, to: 5 * time.Second})
+	s.play("eve", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(500), from: 4 * time.Second, to: 6 * time.Second})
+	if err := w.Desk().Stop(ctx, s.info.CID, recording.TypeRaw, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	var run db.RecordingRow
+	if err := w.db.NewSelect().Model(&run).Where("id = ?", id).Scan(ctx); err != nil {
+		t.Fatal(err)
+	}
+	stopped := run.StoppedAt.Sub(start)
+	s.play("ben", actor{tone: w.tone(600), from: stopped + time.Second, to: stopped + 3*time.Second})
+	s.end(stopped + 3*time.Second)
+	w.until(s.info.CID, db.RecordingReady, time.Minute)
+	files := w.files(id)[kindRaw]
+	if len(files) != 1 || files[0].UserID != "ada" || files[0].TrackType != string(event.TrackAudio) {
+		t.Fatalf("files %+v", files)
+	}
+	all := w.arrivals(files[0].ObjectKey)
+	if len(all) < 90 || all[0] < 3*time.Second || all[len(all)-1] > 5*time.Second {
+		t.Errorf("%d packets from %v on", len(all), all[:min(len(all), 1)])
+	}
+	w.gone()
+}
+
+// What the settings leave out of recordings is no way out of the evidence.
+func TestEvidenceLeavesNobodyOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {
+		p.Evidence, p.Omit, p.AudioOnly = recording.ModeOnFlag, []string{"ada"}, true
+	})
+	s := w.session("omitted", time.Now())
+	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
+	w.flag(s.info, "ada")
+	s.end(2 * time.Second)
+	run := w.until(s.info.CID, db.RecordingReady, time.Minute)
+	files := w.files(run.ID)
+	if len(files[kindMovie]) != 1 || len(files[kindVideo]) != 1 || files[kindVideo][0].UserID != "ada" {
+		t.Errorf("files %+v", files)
+	}
+}
+
+// A flag that is about an earlier session keeps nothing of this one.
+func TestAFlagOfAnEarlierSessionIsNotOfThisOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Evidence = recording.ModeOnFlag })
+	s := w.session("again", time.Now())
+	s.play("ada", actor{tone: w.tone(400), to: time.Second})
+	told := func(session string) int64 {
+		t.Helper()
+		ev := event.New(event.TypeActionRequested, s.info.CID, time.Now(), event.ActionRequested{
+			ActionID: event.NewID(), Kind: event.ActionFlag, CID: s.info.CID, SessionID: session, UserID: "ada",
+		})
+		if err := w.flagSubscription().Handler(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		n, err := w.db.NewSelect().Model((*db.RecordingRow)(nil)).Where("cid = ?", s.info.CID).Count(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := told(event.NewID()); n != 0 {
+		t.Errorf("%d runs by the flag of another session", n)
+	}
+	if n := told(s.info.SessionID); n != 1 {
+		t.Errorf("%d runs by its own flag", n)
+	}
+	s.end(time.Second)
+	w.until(s.info.CID, db.RecordingReady, time.Minute)
+}
+
+// row writes a run of a call that is made for it.
+func (w *world) row(id, state string, change func(r *db.RecordingRow)) db.RecordingRow {
+	w.t.Helper()
+	run, err := newRun(event.NewID(), "default:"+id, event.NewID(), "n1", recording.TypeComposite, db.LaneBusiness, w.plan, time.Now().Add(-time.Hour))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	run.State = state
+	if change != nil {
+		change(&run)
+	}
+	if _, err := w.db.NewInsert().Model(&run).Exec(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	return run
+}
+
+func (w *world) now(run db.RecordingRow) db.RecordingRow {
+	w.t.Helper()
+	if err := w.db.NewSelect().Model(&run).WherePK().Scan(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	return run
+}
+
+// What a process left that was killed once all was stored is removed: it is
+// not encrypted.
+func TestWorkThatNobodyGoesOnWithIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(*recording.Plan) {})
+	kept := map[string]bool{}
+	for _, state := range []string{db.RecordingReady, db.RecordingDiscarded, db.RecordingFailed} {
+		run := w.row("left", state, nil)
+		kept[run.ID] = state == db.RecordingFailed
+	}
+	kept[event.NewID()] = false
+	for id := range kept {
+		if err := os.MkdirAll(filepath.Join(w.workDir(id), "movie0"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.sweepWork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range kept {
+		if _, err := os.Stat(w.workDir(id)); (err == nil) != want {
+			t.Errorf("work of %s: %v", id, err)
+		}
+	}
+}
+
+// A folder whose writer was killed before the first packet came is no riddle.
+func TestAFolderWithoutPacketsGoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(*recording.Plan) {})
+	id := event.NewID()
+	if err := raw.SaveKey(w.rawDir(id), raw.NewKey(), w.cfg.Seal); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.takeUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.gone()
+}
+
+// A run that was ordered while its session ended, or whose call is gone, ends.
+func TestRunsThatNothingWillEndAreEnded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(*recording.Plan) {})
+	late := w.row("late", db.RecordingOn, nil)
+	armed := w.row("nowhere", db.RecordingOn, func(r *db.RecordingRow) { r.SessionID = "" })
+	w.makeCall("waiting")
+	waiting := w.row("waiting", db.RecordingOn, func(r *db.RecordingRow) { r.SessionID = "" })
+	if err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(func() bool { return w.now(late).State == db.RecordingFailed }, "a run without a session fails")
+	if got := w.now(armed).State; got != db.RecordingDiscarded {
+		t.Errorf("armed for a call that is gone: %s", got)
+	}
+	if got := w.now(waiting).State; got != db.RecordingOn {
+		t.Errorf("armed for a call that is to come: %s", got)
+	}
+}
+
+// What became of a file that was published early holds for the whole of it.
+func TestTheWholeGoesTheWayOfItsBeginning(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		early            func(f *db.RecordingFileRow)
+		held, erased     bool
+		deleted, overdue bool
+		hold             db.Bool
+		readies          int
+	}{
+		"nothing": {early: func(*db.RecordingFileRow) {}, readies: 1},
+		"deleted": {early: func(f *db.RecordingFileRow) { f.DeletedAt = db.At(time.Now()) }, deleted: true, readies: 1},
+		"held":    {early: func(*db.RecordingFileRow) {}, held: true, hold: true, readies: 1},
+		"erased":  {early: func(*db.RecordingFileRow) {}, erased: true, overdue: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(p *recording.Plan) { p.KeepMovies = time.Hour })
+			ctx := t.Context()
+			run := w.row("early", db.RecordingProcessing, func(r *db.RecordingRow) { r.StoppedAt = db.At(time.Now()) })
+			file := db.RecordingFileRow{
+				ID: event.NewID(), RecordingID: run.ID, CID: run.CID, SessionID: run.SessionID, Kind: kindMovie, Format: "hls", ExpiresAt: db.At(time.Now().Add(time.Hour)),
+			}
+			early := file
+			c.early(&early)
+			rows := []any{&early}
+			if c.held {
+				rows = append(rows, &db.RecordingHoldRow{ID: event.NewID(), RecordingID: run.ID, PlacedAt: db.At(time.Now())})
+			}
+			if c.erased {
+				task := &db.TaskRow{ID: event.NewID(), Kind: db.TaskDeleteCall, Object: run.CID, CreatedAt: db.At(time.Now())}
+				task.Result.V = map[string]any{}
+				rows = append(rows, task)
+			}
+			for _, row := range rows {
+				if _, err := w.db.NewInsert().Model(row).Exec(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			task := &task{r: w.Recorder, run: run}
+			if err := task.readPlan(); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error { return task.finish(ctx, tx, []stored{{row: file}}) }); err != nil {
+				t.Fatal(err)
+			}
+			got := w.files(run.ID)[kindMovie][0]
+			if got.DeletedAt.IsZero() == c.deleted || got.Hold != c.hold || got.ExpiresAt.Before(time.Now()) != c.overdue {
+				t.Errorf("deleted %s, hold %t, expires %s", got.DeletedAt, got.Hold, got.ExpiresAt)
+			}
+			if n := len(w.events(event.CallRecordingReady)); n != c.readies {
+				t.Errorf("told of %d times", n)
+			}
+		})
+	}
+}
+
+// fileOf writes a file, with its object if it is of our store.
+func (w *world) fileOf(storage, key string, expires time.Time) db.RecordingFileRow {
+	w.t.Helper()
+	run := w.row("files", db.RecordingReady, nil)
+	f := db.RecordingFileRow{
+		ID: event.NewID(), RecordingID: run.ID, CID: run.CID, Kind: kindVideo, Storage: storage, ObjectKey: key, ExpiresAt: db.At(expires),
+	}
+	f.Items.V = []event.RecordingItem{{Key: key}}
+	if _, err := w.db.NewInsert().Model(&f).Exec(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	if storage == "" {
+		if err := w.objects.Upload(w.t.Context(), key, bytes.NewReader([]byte(key)), ""); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return f
+}
+
+// A store that is away for good keeps no other's files from going.
+func TestADeadStoreKeepsNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(*recording.Plan) {})
+	w.objects.fail(func(ref string) error {
+		if strings.Contains(ref, "dead") {
+			return answer(http.StatusServiceUnavailable)
+		}
+		return nil
+	})
+	past := time.Now().Add(-time.Minute)
+	for i := range sweepPage + 1 {
+		w.fileOf("dead", fmt.Sprint("file", i), past)
+	}
+	f := w.fileOf("", "alive", past.Add(time.Second))
+	if err := w.Sweep(t.Context()); err == nil {
+		t.Error("the dead store is not told of")
+	}
+	if _, err := os.Stat(w.path(f.ObjectKey)); err == nil {
+		t.Error("what expired is still there")
+	}
+}
+
+// An object that two files share goes with the last of them.
+func TestASharedObjectGoesWithTheLast(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(*recording.Plan) {})
+	a, b := w.fileOf("", "shared", time.Time{}), w.fileOf("", "shared", time.Time{})
+	for i, f := range []db.RecordingFileRow{a, b} {
+		if err := w.Desk().Delete(t.Context(), f.ID, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(w.path("shared")); (err == nil) != (i == 0) {
+			t.Errorf("after %d deletions: %v", i+1, err)
+		}
+	}
+}
