@@ -3,6 +3,7 @@ package recorder
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func BenchmarkReady(b *testing.B) {
 func lag(b *testing.B, length time.Duration) (early, ready time.Duration) {
 	w := newWorld(b, func(p *recording.Plan) {
 		p.Composite, p.CompositeFormats, p.Quality, p.Layout = recording.ModeAutoOn, []string{"hls", "mp4"}, "720p", "grid"
-	})
+	}, func(c *Config) { c.Log = slog.New(slog.DiscardHandler) })
 	s := w.session("lag", time.Now())
 	for i, picture := range []string{"neutral", "drawing", "sexy", "neutral"} {
 		c, err := synthetic.MakeClip(b.Context(), filepath.Join("..", "..", "build", "clips"), synthetic.ClipConfig{Picture: picture, Codec: event.VP8})
