@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	neturl "net/url"
 	"os"
 
 	"stillwatch/internal/blob"
@@ -135,6 +136,10 @@ func post(ctx context.Context, client *http.Client, url, id string, body io.Read
 	req.Header.Set("Idempotency-Key", id)
 	res, err := client.Do(req)
 	if err != nil {
+		var quoted *neturl.Error
+		if errors.As(err, &quoted) {
+			err = quoted.Err // without the URL, which may hold a secret
+		}
 		return 0, err
 	}
 	defer res.Body.Close()

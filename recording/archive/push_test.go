@@ -171,7 +171,7 @@ func TestPushFailures(t *testing.T) {
 	if err := Push(t.Context(), guard(t, here), "http://%zz/secret", "x", nil, movie); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("no URL: %v", err)
 	}
-	if err := Push(t.Context(), guard(t, here), "http://127.0.0.1:1/", "x", nil, movie); !errors.Is(err, ErrStoreDown) {
+	if err := Push(t.Context(), guard(t, here), "http://127.0.0.1:1/?token=secret", "x", nil, movie); !errors.Is(err, ErrStoreDown) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("nobody listens: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

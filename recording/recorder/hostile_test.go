@@ -326,3 +326,77 @@ func TestASharedObjectGoesWithTheLast(t *testing.T) {
 		}
 	}
 }
+
+// The slices of a movie as HLS lie in folders of their own, whatever the
+// template says.
+func TestSlicesOfHLSDoNotReplaceOneAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {
+		oneMovie(p)
+		p.CompositeFormats, p.Slice, p.Filename = []string{"hls"}, 2*time.Second, "movie"
+	})
+	s := w.session("slices", time.Now())
+	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 4 * time.Second})
+	s.end(4 * time.Second)
+	run := w.until(s.info.CID, db.RecordingReady, time.Minute)
+	taken := map[string]string{}
+	movies := w.files(run.ID)[kindMovie]
+	for _, f := range movies {
+		for _, item := range f.Items.V {
+			if by := taken[item.Key]; by != "" {
+				t.Errorf("%s is of %s and of %s", item.Key, by, f.ID)
+			}
+			taken[item.Key] = f.ID
+		}
+	}
+	if len(movies) != 2 {
+		t.Errorf("%d movies", len(movies))
+	}
+}
+
+// Who would be blurred in the movie has no file of their own where the call is
+// split.
+func TestBystandersOfASplitCallAreHeardOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {
+		oneMovie(p)
+		p.Split, p.BlurBystanders = true, true
+	})
+	s := w.session("split", time.Now())
+	for _, user := range []string{"ada", "ben"} {
+		s.play(user, actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
+	}
+	w.flag(s.info, "ada")
+	s.end(2 * time.Second)
+	files := w.files(w.until(s.info.CID, db.RecordingReady, time.Minute).ID)
+	if v := files[kindVideo]; len(v) != 1 || v[0].UserID != "ada" {
+		t.Errorf("pictures %+v", v)
+	}
+	heard := map[string]bool{}
+	for _, f := range files[kindAudio] {
+		heard[f.UserID] = true
+	}
+	if !heard["ben"] {
+		t.Errorf("sound of %v", heard)
+	}
+}
+
+// A file that was changed in the store is not made another one of.
+func TestAFileThatWasChangedIsNotCut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneMovie)
+	f := w.movie("changed", 2*time.Second)
+	text, err := os.ReadFile(w.path(f.ObjectKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(w.path(f.ObjectKey), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, err := w.Desk().Trim(t.Context(), recording.TrimOrder{File: f.ID, To: time.Second, By: "ada"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.state(id, db.RecordingFailed, time.Minute)
+}

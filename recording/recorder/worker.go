@@ -55,7 +55,9 @@ func (r *Recorder) work(ctx context.Context) {
 	}
 }
 
-// do does one step, renewing its lease meanwhile. Who loses the lease stops.
+// do does one step, renewing its lease meanwhile. Who loses the lease stops,
+// and so does who could not renew it for as long as it lasts: somebody else may
+// have it by now.
 func (r *Recorder) do(ctx context.Context, j *job.Job) {
 	log := r.log.With("recording", j.RecordingID, "step", j.Kind, "n", j.N)
 	ctx, cancel := context.WithCancel(ctx)
@@ -64,12 +66,17 @@ func (r *Recorder) do(ctx context.Context, j *job.Job) {
 		defer close(renewed)
 		tick := time.NewTicker(job.DefaultLease / 4)
 		defer tick.Stop()
+		last := time.Now()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if err := r.queue.Extend(ctx, j); errors.Is(err, job.ErrLost) {
+				at := time.Now()
+				switch err := r.queue.Extend(ctx, j); {
+				case err == nil:
+					last = at
+				case errors.Is(err, job.ErrLost), time.Since(last) >= job.DefaultLease:
 					cancel()
 					return
 				}
