@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -399,4 +402,67 @@ func TestAFileThatWasChangedIsNotCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.state(id, db.RecordingFailed, time.Minute)
+}
+
+// A plan that cannot be read when a call begins is read later.
+func TestAPlanIsReadWhenItCanBe(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	away.Store(true)
+	w := newWorld(t, oneMovie, func(c *Config) {
+		plan := c.Plan
+		c.Plan = func(s json.RawMessage, d db.RecordingDecision) (recording.Plan, error) {
+			if away.Load() {
+				return recording.Plan{}, errors.New("away")
+			}
+			return plan(s, d)
+		}
+	})
+	s := w.session("away", time.Now())
+	s.settle()
+	away.Store(false)
+	l := w.Recorder.session(s.info.SessionID)
+	for range 6 {
+		l.do(l.roll)
+	}
+	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
+	s.end(2 * time.Second)
+	w.until(s.info.CID, db.RecordingReady, time.Minute)
+}
+
+// Who came before the recording began is in its journal.
+func TestWhoWasThereBeforeAStartIsKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Composite = recording.ModeAvailable })
+	start := time.Now().Add(-5 * time.Second)
+	s := w.session("before", start)
+	w.Joined(s.info.SessionID, "us-gone", "gone", "user", start)
+	w.Left(s.info.SessionID, "us-gone", "gone", start.Add(time.Second))
+	w.Joined(s.info.SessionID, "us-ada", "ada", "user", start.Add(2*time.Second))
+	s.settle()
+	if _, err := w.db.NewUpdate().Model((*db.CallRow)(nil)).Set("current_session_id = ?", s.info.SessionID).Where("cid = ?", s.info.CID).Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Desk().Start(t.Context(), recording.Order{CID: s.info.CID, Type: recording.TypeComposite, By: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	s.settle()
+	var came []string
+	w.eventually(func() bool {
+		came = nil
+		reader, err := w.openRaw(s.info.SessionID)
+		if err != nil {
+			return false
+		}
+		for _, e := range reader.Entries() {
+			if e.Kind == raw.Joined {
+				came = append(came, fmt.Sprint(e.UserID, " ", e.At))
+			}
+		}
+		return len(came) > 0
+	}, "somebody is in the journal")
+	if len(came) != 1 || came[0] != "ada 2s" {
+		t.Errorf("who came: %v", came)
+	}
+	s.end(6 * time.Second)
 }

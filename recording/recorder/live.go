@@ -1,9 +1,12 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +47,13 @@ type live struct {
 	plan   recording.Plan
 	denied string // what forbids business recording
 	ready  bool   // the plan is known
+	gone   bool   // and will not be: there is no such call
 	writer *raw.Writer
 	tapped bool
 	tracks map[string]*liveTrack
+	// here are those who are in the call, by connection, as the journal is told
+	// of them.
+	here map[string]raw.Entry
 	// ticks counts since the session's beginning.
 	ticks int
 	runs  map[string]*db.RecordingRow // by id, those that are on
@@ -67,7 +74,7 @@ func (r *Recorder) SessionStarted(s Session) {
 		return
 	}
 	l := &live{
-		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{},
+		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{}, here: map[string]raw.Entry{},
 		runs: map[string]*db.RecordingRow{},
 	}
 	r.sessions[s.SessionID] = l
@@ -111,6 +118,7 @@ func (r *Recorder) Joined(sessionID, userSessionID, userID, role string, at time
 func (r *Recorder) Left(sessionID, userSessionID, userID string, at time.Time) {
 	if l := r.session(sessionID); l != nil {
 		l.do(func() {
+			delete(l.here, userSessionID)
 			l.note(raw.Entry{Kind: raw.Left, At: l.offset(at), UserID: userID, UserSessionID: userSessionID})
 		})
 	}
@@ -229,6 +237,12 @@ func (l *live) run() {
 // run that ended still needs stays.
 func (l *live) roll() {
 	l.ticks++
+	if !l.ready {
+		if !l.gone && l.ticks%6 == 0 {
+			l.begin() // what kept the plan from being read may be over
+		}
+		return
+	}
 	if l.tapped && l.ticks%2 == 0 {
 		l.keyframes()
 	}
@@ -267,6 +281,7 @@ func (l *live) offset(at time.Time) time.Duration { return max(0, at.Sub(l.info.
 func (l *live) begin() {
 	err := l.r.retry(func(ctx context.Context) error { return l.readPlan(ctx) })
 	if err != nil {
+		l.gone = db.IsNotFound(err)
 		l.r.log.Error("a call is not recorded: its plan cannot be read", "call", l.info.CID, "err", err)
 		return
 	}
@@ -323,6 +338,9 @@ func (l *live) create() error {
 		return errors.Join(err, raw.Destroy(dir))
 	}
 	l.writer = w
+	for _, e := range slices.SortedFunc(maps.Values(l.here), func(a, b raw.Entry) int { return cmp.Compare(a.At, b.At) }) {
+		l.note(e)
+	}
 	return nil
 }
 
@@ -376,7 +394,9 @@ func (l *live) note(e raw.Entry) {
 
 func (l *live) joined(userSessionID, userID, role string, at time.Time) {
 	off := l.offset(at)
-	l.note(raw.Entry{Kind: raw.Joined, At: off, UserID: userID, UserSessionID: userSessionID, Role: role, Name: l.name(userID)})
+	e := raw.Entry{Kind: raw.Joined, At: off, UserID: userID, UserSessionID: userSessionID, Role: role, Name: l.name(userID)}
+	l.here[userSessionID] = e
+	l.note(e)
 }
 
 // name is what a user is called, "" if that is not known.
