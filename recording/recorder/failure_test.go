@@ -445,7 +445,9 @@ func TestNoRoomForPackets(t *testing.T) {
 				}
 			}
 			s := w.session(full, time.Now())
-			s.play("ada", actor{clip: &clip, tone: w.tone(400), to: length})
+			for _, p := range s.enter("ada", actor{clip: &clip, tone: w.tone(400), to: length}) { // faster than they are written
+				p.send(s.info.StartedAt.Add(p.at))
+			}
 			if full == "disk" { // all waits until the end
 				s.end(length)
 			}
