@@ -98,7 +98,7 @@ func (r *Recorder) takeUp(ctx context.Context) error {
 // changes nothing.
 func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) error {
 	reader, unreadable := r.openRaw(sessionID)
-	gone := errors.Is(unreadable, fs.ErrNotExist) || errors.Is(unreadable, raw.ErrEmpty) && r.noPackets(sessionID)
+	gone := errors.Is(unreadable, fs.ErrNotExist) || unreadable != nil && r.noPackets(sessionID)
 	var info raw.SessionInfo
 	end := r.cfg.Now()
 	if unreadable == nil {

@@ -186,9 +186,16 @@ func TestWorkThatNobodyGoesOnWithIsRemoved(t *testing.T) {
 func TestAFolderWithoutPacketsGoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(*recording.Plan) {})
-	id := event.NewID()
-	if err := raw.SaveKey(w.rawDir(id), raw.NewKey(), w.cfg.Seal); err != nil {
-		t.Fatal(err)
+	for range 2 { // the second is torn
+		id := event.NewID()
+		if err := raw.SaveKey(w.rawDir(id), raw.NewKey(), w.cfg.Seal); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.left()) > 1 {
+			if err := os.Truncate(filepath.Join(w.rawDir(id), "key"), 5); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := w.takeUp(t.Context()); err != nil {
 		t.Fatal(err)
@@ -465,4 +472,27 @@ func TestWhoWasThereBeforeAStartIsKnown(t *testing.T) {
 		t.Errorf("who came: %v", came)
 	}
 	s.end(6 * time.Second)
+}
+
+// What failed long ago and is tried again, or held, at the moment of its end
+// stays.
+func TestWhatIsTriedAgainIsNotDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(*recording.Plan) {})
+	for _, run := range []db.RecordingRow{w.row("again", db.RecordingProcessing, nil), w.row("held", db.RecordingFailed, nil)} {
+		if run.State == db.RecordingFailed {
+			if err := w.Desk().Hold(t.Context(), run.ID, "a case", "ada"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.MkdirAll(w.workDir(run.ID), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.dropFailed(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(w.workDir(run.ID)); err != nil || w.now(run).State != run.State {
+			t.Errorf("%s: %v, %s", run.CID, err, w.now(run).State)
+		}
+	}
 }

@@ -117,11 +117,7 @@ func (r *Recorder) Sweep(ctx context.Context) error {
 		return errors.Join(append(errs, fmt.Errorf("look for old failures: %w", err))...)
 	}
 	for _, run := range old {
-		on, err := held(ctx, r.cfg.DB, run.ID)
-		if err == nil && !on {
-			err = r.dropFailed(ctx, run)
-		}
-		errs = append(errs, err)
+		errs = append(errs, r.dropFailed(ctx, run))
 	}
 	return errors.Join(errs...)
 }
@@ -255,12 +251,17 @@ func (r *Recorder) sweepRaw(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// dropFailed gives up for good what failed: its packets and half-made files.
+// dropFailed gives up for good what failed: its packets and half-made files. It
+// does nothing if the run was held or is tried again by now.
 func (r *Recorder) dropFailed(ctx context.Context, run db.RecordingRow) error {
-	_, err := r.cfg.DB.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingDiscarded).Set("updated_at = ?", db.At(r.cfg.Now())).
-		Where("id = ?", run.ID).Where("state = ?", db.RecordingFailed).Exec(ctx)
+	res, err := r.cfg.DB.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingDiscarded).Set("updated_at = ?", db.At(r.cfg.Now())).
+		Where("id = ?", run.ID).Where("state = ?", db.RecordingFailed).
+		Where("NOT EXISTS (SELECT 1 FROM recording_holds WHERE recording_id = ? AND released_at = 0)", run.ID).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("discard %s: %w", run.ID, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
 	}
 	return errors.Join(r.clean(run.ID), r.release(ctx, run.SessionID))
 }
