@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"stillwatch/internal/jail"
 )
@@ -18,6 +19,9 @@ type feed struct {
 	args  []string
 	write func(ctx context.Context, w io.Writer) error
 }
+
+// timeout bounds one run of ffmpeg.
+const timeout = 12 * time.Hour
 
 // ffmpeg runs the command in the jail with the feeds as its inputs 0, 1, ...
 // and the folder as the only one it may write to.
@@ -56,7 +60,7 @@ func ffmpeg(ctx context.Context, dir string, feeds []feed, args ...string) error
 			_ = writers[i].Close()
 		})
 	}
-	err := jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(all, args...), Dir: dir, ExtraFiles: readers, Nice: 5})
+	err := jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(all, args...), Dir: dir, ExtraFiles: readers, Timeout: timeout, Nice: 5})
 	closeAll(readers)
 	wait.Wait()
 	if fed := errors.Join(errs...); fed != nil {

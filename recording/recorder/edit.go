@@ -289,10 +289,14 @@ func encoders(f db.RecordingFileRow) []string {
 	return []string{"-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart"}
 }
 
-// ffmpeg runs in the recording's work folder, locked in.
+// editTimeout bounds one run of ffmpeg.
+const editTimeout = 12 * time.Hour
+
+// ffmpeg runs in the recording's work folder, locked in, and gets out of the way
+// of live calls.
 func (t *task) ffmpeg(ctx context.Context, args []string) error {
 	base := []string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-threads", "2"}
-	return jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(base, args...), Dir: t.dir})
+	return jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(base, args...), Dir: t.dir, Timeout: editTimeout, Nice: 10})
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.6f", d.Seconds()) }
