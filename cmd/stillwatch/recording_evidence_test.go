@@ -16,6 +16,9 @@ import (
 // its movie shows all of it, from before the flag on, and nothing of the other
 // call is left.
 func TestAFlaggedCallIsKeptAsEvidence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestARecordedCallBecomesAMovie runs the same parts")
+	}
 	r := startRig(t, "STILLWATCH_RECORDING_FLAG_GRACE=2s")
 	r.calltype(`{"frame_recording":{"mode":"auto-on","capture_interval_in_seconds":2,"quality":"360p"},` +
 		`"moderation_evidence":{"mode":"on-flag"},"recording":{"mode":"available","quality":"360p"}}`)

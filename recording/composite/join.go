@@ -64,16 +64,18 @@ func joinFile(ctx context.Context, m *Movie, chunks []string, audio, dir, format
 	if err := os.WriteFile(filepath.Join(work, "list.txt"), []byte(list), 0o600); err != nil {
 		return "", fmt.Errorf("write list: %w", err)
 	}
-	args := []string{"-f", "concat", "-safe", "0", "-i", "list.txt"}
+	// Without xerror a file whose end did not fit on the disk counts as made.
+	args := []string{"-xerror", "-f", "concat", "-safe", "0", "-i", "list.txt"}
+	var sound []string
 	if audio != "" {
 		if audio, err = filepath.Abs(audio); err != nil {
 			return "", fmt.Errorf("find sound: %w", err)
 		}
-		args = append(args, "-i", audio, "-map", "1:a:0")
-		args = append(args, soundArgs(audio, format)...)
+		args = append(args, "-i", audio)
+		sound = append([]string{"-map", "1:a:0"}, soundArgs(audio, format)...)
 		readOnly = append(readOnly, audio)
 	}
-	args = append(args, "-map", fmt.Sprintf("0:v:%d", stream), "-c:v", "copy")
+	args = append(append(args, "-map", fmt.Sprintf("0:v:%d", stream), "-c:v", "copy"), sound...)
 	out := "movie." + format
 	if format == MP4 {
 		args = append(append(args, m.lastArgs(90_000)...), "-video_track_timescale", "90000", "-movflags", "+faststart", "-f", "mp4", out)
