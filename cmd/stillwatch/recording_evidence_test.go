@@ -38,7 +38,7 @@ func TestAFlaggedCallIsKeptAsEvidence(t *testing.T) {
 	r.api("GET", "/api/v2/video/call/default/bad", "", &call)
 	ada.Close()
 	clean.Close()
-	files := r.ready(4, 90*time.Second)
+	files := r.ready(4, 180*time.Second)
 	kinds := map[string]int{}
 	for _, f := range files {
 		if f.CallCID != "default:bad" {

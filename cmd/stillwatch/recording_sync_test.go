@@ -53,7 +53,7 @@ func TestLipsAndVoiceAgree(t *testing.T) {
 	for _, p := range all {
 		p.Close()
 	}
-	movie := r.download(r.ready(1, 90*time.Second)[0].CallRecording)
+	movie := r.download(r.ready(1, 180*time.Second)[0].CallRecording)
 	flashes, beeps := onsets(brightness(t, movie), 25, 200), onsets(loudness(t, movie), 1000, 0.05)
 	var off []time.Duration
 	for _, f := range flashes {
