@@ -217,9 +217,13 @@ func (r *Recorder) adopt(ctx context.Context, o ImportOrder, call db.CallRow, pl
 	})
 }
 
-// dropImport destroys what an import that failed has written.
+// dropImport destroys what an import that failed has written. Somebody else may
+// do so as well.
 func dropImport(parent string) error {
 	dirs, err := os.ReadDir(parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("drop import: %w", err)
 	}
@@ -227,7 +231,10 @@ func dropImport(parent string) error {
 	for _, d := range dirs {
 		errs = append(errs, raw.Destroy(filepath.Join(parent, d.Name())))
 	}
-	return errors.Join(append(errs, os.Remove(parent))...)
+	if err := os.Remove(parent); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // sweepImports drops what a killed import has left.
