@@ -213,8 +213,11 @@ func whyRefused(r *synthetic.Refusal) string {
 func (d *demo) refusedOnce(user string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.gone[user] {
-		d.gone[user] = true
+	if d.gone[user] {
+		return
+	}
+	d.gone[user] = true
+	if len(d.gone) == 1 { // when the call is ended all are refused
 		close(d.done)
 	}
 }

@@ -18,7 +18,7 @@ type evidenceCmd struct {
 }
 
 func (evidenceCmd) Help() string {
-	return "See docs/EVIDENCE.md for what this proves and what not.\n\nExamples:\n  stillwatch evidence key > evidence.pub\n  stillwatch evidence export 0198c0de --to case-17\n  stillwatch evidence verify case-17 --key evidence.pub"
+	return "See docs/EVIDENCE.md for what this proves and what not.\n\nExamples:\n  stillwatch evidence key > evidence.pub\n  stillwatch evidence export $ID --to case-17\n  stillwatch evidence verify case-17 --key evidence.pub"
 }
 
 type evidenceExportCmd struct {
@@ -28,7 +28,7 @@ type evidenceExportCmd struct {
 }
 
 func (evidenceExportCmd) Help() string {
-	return "It reads the database and the object store of the settings, beside a running server or without one, and refuses when an object is not what was stored.\n\nExample: stillwatch evidence export 0198c0de --to case-17 --json"
+	return "It reads the database and the object store of the settings, beside a running server or without one, and refuses when an object is not what was stored.\n\nExample: stillwatch evidence export $ID --to case-17 --json"
 }
 
 // evidenceReport is what export and verify print.
@@ -95,7 +95,7 @@ type evidenceVerifyCmd struct {
 }
 
 func (evidenceVerifyCmd) Help() string {
-	return "Exit code 0: it is what was signed. 1: it is not; the first bad entry is named.\n\nExamples:\n  stillwatch evidence verify case-17 --key evidence.pub\n  stillwatch evidence verify case-17 --key evidence.pub --json"
+	return "Exit code 0: it is what was signed. 1: it is not; the first bad entry is named. 2: there is no export to verify.\n\nExamples:\n  stillwatch evidence verify case-17 --key evidence.pub\n  stillwatch evidence verify case-17 --key evidence.pub --json"
 }
 
 // Run verifies. It opens nothing but the folder and the key.
@@ -103,6 +103,9 @@ func (c evidenceVerifyCmd) Run(e *env) error {
 	from := c.Key
 	if from == "" {
 		from = filepath.Join(c.Dir, evidence.KeyName)
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir, evidence.ManifestName)); err != nil {
+		return fmt.Errorf("%w: there is no export in %s: %w", errUsage, c.Dir, err)
 	}
 	text, err := os.ReadFile(from)
 	if err != nil {

@@ -132,6 +132,9 @@ func (x *evidenceSource) export(ctx context.Context, id, dir string, key evidenc
 		}
 		return nil, err
 	}
+	if row.State == db.RecordingOn || row.State == db.RecordingProcessing {
+		return nil, fmt.Errorf("its state is %s: its files are not all made; wait until it is ready", row.State)
+	}
 	work, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*") // 0700
 	if err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)

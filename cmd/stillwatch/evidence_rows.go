@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
@@ -48,6 +49,9 @@ func (x *exporter) files(ctx context.Context) error {
 		seen := map[string]bool{}
 		for i, item := range items {
 			object, name := e, inFolder(item.Key)
+			if linked(r, name) {
+				continue
+			}
 			if seen[name] {
 				name = fmt.Sprintf("%d-%s", i+1, name)
 			}
@@ -64,6 +68,12 @@ func (x *exporter) files(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// linked tells the playlists that hold links of this server: whoever gets the
+// folder has no use for them, and is not to have the links.
+func linked(r db.RecordingFileRow, name string) bool {
+	return r.Format == event.RecordingHLS && strings.HasPrefix(name, "play") && strings.HasSuffix(name, ".m3u8")
 }
 
 // frames adds the stills of the call's session that are still there.

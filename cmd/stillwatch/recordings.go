@@ -27,7 +27,7 @@ type recordingsCmd struct {
 }
 
 func (recordingsCmd) Help() string {
-	return "list, show, hold, release and retry ask the running server, with the key of the settings or the data folder; work, import and dump use its data folder themselves. See docs/RECORDING.md.\n\nExamples:\n  stillwatch recordings list --state failed\n  stillwatch recordings show 0198c0de\n  stillwatch recordings retry 0198c0de\n  stillwatch recordings import /var/lib/janus/recordings --wait"
+	return "list, show, hold, release and retry ask the running server, with the key of the settings or the data folder; work, import and dump use its data folder themselves. See docs/RECORDING.md.\n\nExamples:\n  stillwatch recordings list --state failed\n  stillwatch recordings show $ID\n  stillwatch recordings retry $ID\n  stillwatch recordings import /var/lib/janus/recordings --wait"
 }
 
 const recordingsPath = "/api/v2/stillwatch/recordings"
@@ -107,7 +107,7 @@ type recordingsShowCmd struct {
 }
 
 func (recordingsShowCmd) Help() string {
-	return "The links are good as long as the files are kept, a year at most: who has one sees the file.\n\nExample: stillwatch recordings show 0198c0de --json"
+	return "The links are good for a day, or as long as the files are kept if that is less: who has one sees the file. ID is a recording's whole id, as list shows it.\n\nExample: stillwatch recordings show $ID --json"
 }
 
 // Run shows a recording.
@@ -161,7 +161,7 @@ type recordingsHoldCmd struct {
 }
 
 func (recordingsHoldCmd) Help() string {
-	return "Example: stillwatch recordings hold 0198c0de --reason 'case 17' --by mo"
+	return "Example: stillwatch recordings hold $ID --reason 'case 17' --by mo"
 }
 
 // Run places the hold.
@@ -179,7 +179,7 @@ type recordingsReleaseCmd struct {
 }
 
 func (recordingsReleaseCmd) Help() string {
-	return "Example: stillwatch recordings release 0198c0de --by mo"
+	return "Example: stillwatch recordings release $ID --by mo"
 }
 
 // Run asks for the release, or confirms it.
@@ -200,7 +200,7 @@ type recordingsRetryCmd struct {
 }
 
 func (recordingsRetryCmd) Help() string {
-	return "The packets of what failed are kept for recording.keep_failed.\n\nExample: stillwatch recordings retry 0198c0de"
+	return "The packets of what failed are kept for recording.keep_failed.\n\nExample: stillwatch recordings retry $ID"
 }
 
 // Run has the recording made.

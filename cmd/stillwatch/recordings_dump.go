@@ -15,7 +15,7 @@ type recordingsDumpCmd struct {
 }
 
 func (recordingsDumpCmd) Help() string {
-	return "One rtpdump file each stream, decrypted: for Wireshark, and for whoever looks for why a recording failed. The packets are there until the files are ready, and those of a recording that failed for recording.keep_failed.\n\nExample: stillwatch recordings dump 0198c0de --to packets"
+	return "One rtpdump file each stream, decrypted: for Wireshark, and for whoever looks for why a recording failed. The packets are there until the files are ready, and those of a recording that failed for recording.keep_failed.\n\nExample: stillwatch recordings dump $ID --to packets"
 }
 
 // Run writes the files.
