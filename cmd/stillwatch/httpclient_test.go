@@ -52,6 +52,7 @@ var mayUse = map[string]map[string]string{
 		"NewRequest":            "the same",
 		"NewRequestWithContext": "the same",
 	},
+	"recording/archive": {"NewRequestWithContext": "a push, sent by netguard's client that cmd hands in"},
 	"internal/testkit": {
 		"DefaultClient": "tests only: asks servers of their own", "Get": "the same", "DialTimeout": "the same", "Dial": "the same",
 		"NewRequestWithContext": "the same",

@@ -22,7 +22,7 @@ type Session = raw.SessionInfo
 // Track is a live track. Its methods return without waiting.
 type Track interface {
 	// Streams describes the track's streams as they are now, one a simulcast
-	// layer; ID and At are left empty.
+	// layer; ID is left empty, and At where it is not known.
 	Streams() []raw.StreamInfo
 	// TapRaw lets the packets of a layer through as they arrive, decrypted and
 	// otherwise unchanged; a packet is valid during the call.
@@ -361,7 +361,9 @@ func (l *live) tap(t *liveTrack) {
 		if t.taken[info.RID] || !l.wants(info) {
 			continue
 		}
-		info.ID, info.At = event.NewID(), l.offset(l.r.cfg.Now())
+		if info.ID = event.NewID(); info.At == 0 {
+			info.At = l.offset(l.r.cfg.Now())
+		}
 		s, err := l.writer.Stream(info)
 		if err != nil {
 			l.onLost(err)

@@ -253,12 +253,14 @@ func (s *scene) enter(user string, a actor) []timed {
 		video.info = base
 		video.info.TrackID, video.info.Type, video.info.MimeType, video.info.ClockRate = us+"-v", event.TrackVideo, "video/"+string(a.clip.Codec), 90000
 		all = append(all, video.pictures(s.w.t, a)...)
+		video.info.At = a.from + 1 // on the scene's clock, which is not that of the test
 		s.w.TrackAdded(s.info.SessionID, video.info.TrackID, video)
 	}
 	if a.tone != nil {
 		audio.info = base
 		audio.info.TrackID, audio.info.Type, audio.info.MimeType, audio.info.ClockRate, audio.info.Channels = us+"-a", event.TrackAudio, "audio/opus", 48000, 2
 		all = append(all, audio.sound(a)...)
+		audio.info.At = a.from + 1
 		s.w.TrackAdded(s.info.SessionID, audio.info.TrackID, audio)
 	}
 	s.settle()
@@ -416,7 +418,7 @@ func report(ssrc, ts uint32, at time.Duration) []byte {
 // clips caches what the tests send.
 var clips struct {
 	sync.Mutex
-	dir string
+	tones map[int]*synthetic.Tone
 }
 
 func (w *world) clip(picture string, codec event.Codec) *synthetic.Clip {
@@ -434,10 +436,19 @@ func (w *world) clip(picture string, codec event.Codec) *synthetic.Clip {
 
 func (w *world) tone(hz int) *synthetic.Tone {
 	w.t.Helper()
+	clips.Lock()
+	defer clips.Unlock()
+	if t := clips.tones[hz]; t != nil {
+		return t
+	}
 	tone, err := synthetic.MakeTone(w.t.Context(), hz)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if clips.tones == nil {
+		clips.tones = map[int]*synthetic.Tone{}
+	}
+	clips.tones[hz] = tone
 	return tone
 }
 
