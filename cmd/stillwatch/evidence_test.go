@@ -195,7 +195,7 @@ func TestExportOfNothing(t *testing.T) {
 	if code, _, errs := c.run("evidence", "export", "none", "--to", filepath.Join(t.TempDir(), "out")); code != 1 || !strings.Contains(errs, "no such recording") {
 		t.Errorf("%d %s", code, errs)
 	}
-	if code, _, errs := command(t, "evidence", "verify", t.TempDir()); code != 1 || !strings.Contains(errs, "public key") {
+	if code, _, errs := command(t, "evidence", "verify", t.TempDir()); code != 2 || !strings.Contains(errs, "there is no export") {
 		t.Errorf("%d %s", code, errs)
 	}
 }
