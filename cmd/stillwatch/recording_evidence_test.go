@@ -17,7 +17,7 @@ import (
 // call is left.
 func TestAFlaggedCallIsKeptAsEvidence(t *testing.T) {
 	if testing.Short() {
-		t.Skip("TestARecordedCallBecomesAMovie runs the same parts")
+		t.Skip("-short: of the recorder in the program, TestARecordedCallBecomesAMovie alone is run then")
 	}
 	r := startRig(t, "STILLWATCH_RECORDING_FLAG_GRACE=2s")
 	r.calltype(`{"frame_recording":{"mode":"auto-on","capture_interval_in_seconds":2,"quality":"360p"},` +

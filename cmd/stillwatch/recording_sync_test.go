@@ -17,7 +17,7 @@ import (
 // WebRTC, and in the movie the beep is heard with the flash.
 func TestLipsAndVoiceAgree(t *testing.T) {
 	if testing.Short() {
-		t.Skip("TestARecordedCallBecomesAMovie runs the same parts")
+		t.Skip("-short: of the recorder in the program, TestARecordedCallBecomesAMovie alone is run then")
 	}
 	r := startRig(t, "STILLWATCH_RECORDING_FLAG_GRACE=0s")
 	r.calltype(`{"frame_recording":{"mode":"disabled"},"recording":{"mode":"auto-on","quality":"360p","layout":{"name":"grid"}}}`)

@@ -149,7 +149,7 @@ func TestARealStoreThatAnswers503(t *testing.T) {
 		pass.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(proxy.Close)
-	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), clock: testkit.NewClock()}
+	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan()}
 	w.plan.Quality, w.plan.RecordAlone = "360p", true
 	oneMovie(&w.plan)
 	s3.Endpoint = proxy.URL

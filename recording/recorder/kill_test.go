@@ -23,7 +23,6 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/synthetic"
-	"stillwatch/internal/testkit"
 	"stillwatch/recording"
 )
 
@@ -61,7 +60,7 @@ func TestVictim(t *testing.T) {
 	}
 	name, scene, _ := strings.Cut(scene, "|")
 	l := lanes[slices.IndexFunc(lanes, func(l lane) bool { return l.name == name })]
-	w := &world{t: t, dir: dir, plan: recording.DefaultPlan(), clock: testkit.NewClock()}
+	w := &world{t: t, dir: dir, plan: recording.DefaultPlan()}
 	w.plan.Composite, w.plan.Quality, w.plan.RecordAlone = recording.ModeDisabled, "360p", true
 	l.change(&w.plan)
 	w.open()

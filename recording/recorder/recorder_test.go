@@ -57,7 +57,7 @@ func TestACallBecomesAMovieAndLeavesNothingElse(t *testing.T) {
 
 func TestOnPostgreSQL(t *testing.T) {
 	t.Parallel()
-	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), clock: testkit.NewClock(), url: testkit.Postgres(t)}
+	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), url: testkit.Postgres(t)}
 	w.plan.Composite, w.plan.Evidence, w.plan.Quality = recording.ModeOnFlag, recording.ModeOnFlag, "360p"
 	w.open()
 	w.start()

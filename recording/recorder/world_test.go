@@ -52,7 +52,6 @@ type world struct {
 	db      *db.DB
 	objects *objects
 	plan    recording.Plan
-	clock   *testkit.Clock
 	url     string      // of the database, "" is SQLite in the folder
 	s3      *testkit.S3 // our own store, if that is no folder
 }
@@ -108,7 +107,7 @@ func (o *objects) Delete(ctx context.Context, ref string) error {
 
 func newWorld(t testing.TB, change func(p *recording.Plan), set ...func(c *Config)) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan(), clock: testkit.NewClock()}
+	w := &world{t: t, dir: t.TempDir(), plan: recording.DefaultPlan()}
 	w.plan.Composite, w.plan.Quality, w.plan.RecordAlone = recording.ModeDisabled, "360p", true
 	change(&w.plan)
 	w.open()
