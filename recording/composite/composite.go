@@ -115,6 +115,9 @@ type Options struct {
 	// MaxChunk is about how long a chunk may be; 0 is 12 s. One for which no
 	// keyframe is near is longer, at most 60 s.
 	MaxChunk time.Duration
+	// Cut is a time of the movie at which a chunk ends, so that what comes
+	// before can be published alone; 0 is none.
+	Cut time.Duration
 }
 
 // Movie is the plan of a movie. It is plain data: what reads its JSON renders

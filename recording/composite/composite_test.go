@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,8 +183,11 @@ func TestHLSGrows(t *testing.T) {
 	t.Parallel()
 	c := newCall(t, 4*time.Second)
 	c.film(c.join("a", 0, c.length), false, []shot{{clipKey: key("VP8", 0, 100)}})
-	o := Options{Quality: "360p", Formats: []string{HLS}, MaxChunk: time.Second, Level: "low"}
+	o := Options{Quality: "360p", Formats: []string{HLS}, MaxChunk: time.Second, Cut: 1700 * time.Millisecond, Level: "low"}
 	m, chunks, dir := render(t, c, o)
+	if !slices.ContainsFunc(m.Chunks, func(c Chunk) bool { return m.frame(c.To) == m.frame(o.Cut) }) {
+		t.Errorf("no chunk ends at %s: %+v", o.Cut, m.Chunks)
+	}
 	sound := tone(t, c.length)
 	index, err := JoinHLS(t.Context(), m, chunks[:2], sound, dir, false)
 	if err != nil {

@@ -24,9 +24,10 @@ type Segment struct {
 
 // JoinHLS writes the movie, or the chunks that there are so far, as HLS into
 // dir and returns its index.m3u8. Pictures and sound are fragmented MP4 of 4 to
-// 6 seconds, apart from each other. While done is false the playlist is one
-// that grows (EVENT), and more chunks may follow in further calls, with the
-// sound already whole; at last it is VOD and ends. Segments never change.
+// 6 seconds, apart from each other. While done is false the playlists are ones
+// that grow (EVENT), and more chunks may follow in further calls; at last they
+// are VOD and end. Segments never change: of sound that may go on, the last
+// segment is left out, so let it be longer than the chunks by EarlySound.
 func JoinHLS(ctx context.Context, m *Movie, chunks []string, audio, dir string, done bool) (string, error) {
 	if len(chunks) > len(m.Chunks) || done && len(chunks) < len(m.Chunks) {
 		return "", fmt.Errorf("join hls: %w: %d, want %d", ErrChunks, len(chunks), len(m.Chunks))
@@ -47,6 +48,12 @@ func JoinHLS(ctx context.Context, m *Movie, chunks []string, audio, dir string, 
 		var err error
 		if sound, err = HLSAudio(ctx, m, audio, dir); err != nil {
 			return "", err
+		}
+		if last := len(sound) - 1; !done && last >= 0 {
+			if err := os.Remove(filepath.Join(dir, sound[last].Name)); err != nil {
+				return "", fmt.Errorf("join hls: %w", err)
+			}
+			sound = sound[:last]
 		}
 	}
 	return HLSIndex(m, all, sound, dir, done)
@@ -79,6 +86,10 @@ func HLSAudio(ctx context.Context, m *Movie, audio, dir string) ([]Segment, erro
 	args = append(args, "-frag_duration", "5000000", "-movflags", "+empty_moov+default_base_moof", "-f", "mp4")
 	return cut{kind: "audio", prefix: "a", from: -priming, length: m.Length()}.make(ctx, audio, dir, args)
 }
+
+// EarlySound is how much longer than its chunks the sound of an unfinished
+// stream has to be for every picture to have its sound: a segment.
+const EarlySound = 6 * time.Second
 
 // priming is the silence at the beginning of encoded AAC: 1024 samples at 48
 // kHz, before the time 0 of what was encoded.
@@ -157,7 +168,7 @@ func HLSIndex(m *Movie, video, audio []Segment, dir string, done bool) (string, 
 		peak, codecs, m.Width, m.Height, m.FPS, group)
 	files := [][2]string{{"video.m3u8", playlist("video", video, done)}}
 	if len(audio) > 0 {
-		files = append(files, [2]string{"audio.m3u8", playlist("audio", audio, true)})
+		files = append(files, [2]string{"audio.m3u8", playlist("audio", audio, done)})
 	}
 	files = append(files, [2]string{"index.m3u8", b.String()})
 	for _, f := range files {

@@ -27,6 +27,12 @@ func (p *planner) call(frame int) time.Duration { return p.m.Start + p.m.time(fr
 // interval appends the chunks of frames [from, to) with one arrangement.
 func (p *planner) interval(from, to int, tiles []layout.Tile) {
 	edges := append(p.changes(from, to, tiles), to)
+	cut := p.m.frame(p.o.Cut)
+	near := func(edge int) bool { return abs(edge-cut) < p.m.FPS }
+	if cut > from && cut < to && !near(from) && !slices.ContainsFunc(edges, near) {
+		edges = append(edges, cut)
+		slices.Sort(edges)
+	}
 	for _, edge := range edges {
 		for from < edge {
 			cut := p.cut(from, edge, tiles)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/recording/composite"
 	"stillwatch/recording/job"
+	"stillwatch/recording/media"
 )
 
 // earlyLength is how much of a movie can be watched while the rest is made.
@@ -30,22 +30,22 @@ func (t *task) earlyChunks(all movies) int {
 		return 0
 	}
 	for i, c := range m.Chunks {
-		if c.To >= earlyLength {
+		if c.To >= earlyLength-time.Second {
 			return i + 1
 		}
 	}
 	return 0
 }
 
-// earlyNext adds the early step once the first minute's chunks and the sound
-// are there. It goes before the chunks that still wait.
+// earlyNext adds the early step once the first minute's chunks are there. It
+// goes before the chunks that still wait.
 func (t *task) earlyNext(ctx context.Context, tx bun.Tx, all movies) error {
 	n := t.earlyChunks(all)
 	if n == 0 {
 		return nil
 	}
 	var rows []db.RecordingJobRow
-	err := tx.NewSelect().Model(&rows).Where("recording_id = ?", t.run.ID).Where("kind IN (?, ?)", stepChunk, stepSound).
+	err := tx.NewSelect().Model(&rows).Where("recording_id = ?", t.run.ID).Where("kind = ?", stepChunk).
 		Where("state <> ?", db.JobDone).Scan(ctx)
 	if err != nil {
 		return fmt.Errorf("look for early steps of %s: %w", t.run.ID, err)
@@ -56,7 +56,7 @@ func (t *task) earlyNext(ctx context.Context, tx bun.Tx, all movies) error {
 		if err != nil {
 			return err
 		}
-		if p.Movie == 0 && (row.Kind == stepSound || p.Chunk < n) {
+		if p.Movie == 0 && p.Chunk < n {
 			return nil
 		}
 	}
@@ -104,9 +104,9 @@ func (t *task) early(ctx context.Context) (*db.RecordingFileRow, error) {
 			return nil, err
 		}
 	}
-	sound := filepath.Join(dir, soundName)
-	if _, err := os.Stat(sound); err != nil {
-		sound = ""
+	sound, err := t.earlySound(ctx, s, all.Windows[0], m.Chunks[n-1].To, dir)
+	if err != nil {
+		return nil, err
 	}
 	index, err := composite.JoinHLS(ctx, m, chunks, sound, filepath.Join(dir, "hls"), false)
 	if err != nil {
@@ -126,4 +126,15 @@ func (t *task) early(ctx context.Context) (*db.RecordingFileRow, error) {
 	}
 	t.log.Info("the first minute can be watched", "call", t.run.CID, "after", t.r.cfg.Now().Sub(t.run.StoppedAt.Time).Round(time.Millisecond))
 	return &put.row, nil
+}
+
+// earlySound mixes the sound of the first minute, "" if there is none. It is
+// that of the whole, which takes longer, to the sample.
+func (t *task) earlySound(ctx context.Context, s *media.Session, w media.Span, until time.Duration, dir string) (string, error) {
+	path, to := filepath.Join(dir, "early.wav"), min(w.From+until+composite.EarlySound, w.To)
+	err := s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: w.From, To: to, Tracks: t.sounds(s)})
+	if errors.Is(err, media.ErrNoSound) {
+		return "", nil
+	}
+	return path, err
 }

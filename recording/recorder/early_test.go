@@ -36,6 +36,7 @@ func TestTheFirstMinuteCanBeWatchedWhileTheRestIsMade(t *testing.T) {
 	if strings.Contains(list, "#EXT-X-ENDLIST") || strings.Count(list, "#EXTINF") < 10 {
 		t.Errorf("early playlist:\n%s", list)
 	}
+	was := w.segments(early)
 	run = w.until("default:early", db.RecordingReady, 2*time.Minute)
 	files := w.files(run.ID)[kindMovie]
 	if len(files) != 2 {
@@ -52,7 +53,35 @@ func TestTheFirstMinuteCanBeWatchedWhileTheRestIsMade(t *testing.T) {
 		if !strings.Contains(list, "#EXT-X-ENDLIST") || strings.Count(list, "#EXTINF") < 20 {
 			t.Errorf("playlist:\n%s", list)
 		}
+		now, sounds := w.segments(f), 0
+		for key, body := range was {
+			if now[key] != body {
+				t.Errorf("%s was published early and is another now", key)
+			}
+			if strings.Contains(key, "/a-") {
+				sounds++
+			}
+		}
+		if sounds < 11 {
+			t.Errorf("%d segments of sound were there early, want a minute's", sounds)
+		}
 	}
+}
+
+// segments are the contents of an HLS file's segments, by key.
+func (w *world) segments(f db.RecordingFileRow) map[string]string {
+	w.t.Helper()
+	all := map[string]string{}
+	for _, i := range f.Items.V {
+		if strings.HasSuffix(i.Key, ".m4s") || strings.HasSuffix(i.Key, ".mp4") {
+			body, err := os.ReadFile(w.path(i.Key))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			all[i.Key] = string(body)
+		}
+	}
+	return all
 }
 
 // playlist reads the list of pictures of an HLS file, whose segments are links.

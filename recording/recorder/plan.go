@@ -77,6 +77,12 @@ func (t *task) order(ctx context.Context, tx bun.Tx, s *media.Session, all movie
 	if t.run.Type == recording.TypeRaw {
 		return add(stepDump, piece{})
 	}
+	first := t.earlyChunks(all) // before all else
+	for c := range first {
+		if err := add(stepChunk, piece{0, c}); err != nil {
+			return err
+		}
+	}
 	for w := range all.Windows {
 		if err := add(stepSound, piece{Movie: w}); err != nil {
 			return err
@@ -84,6 +90,9 @@ func (t *task) order(ctx context.Context, tx bun.Tx, s *media.Session, all movie
 	}
 	for i, m := range all.Movies {
 		for c := range m.Chunks {
+			if i == 0 && c < first {
+				continue
+			}
 			if err := add(stepChunk, piece{i, c}); err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func (t *task) movieOptions(ctx context.Context, from, to time.Duration) (compos
 	}
 	o := composite.Options{
 		Quality: p.Quality, Level: p.Level, Layout: l, From: from, To: to, Names: p.ShowNames, Background: p.Background, Watermark: p.Watermark,
-		Blur: p.BlurBystanders, Formats: p.CompositeFormats,
+		Blur: p.BlurBystanders, Formats: p.CompositeFormats, Cut: earlyLength,
 		Arrange: layout.Options{Omit: p.Omit},
 	}
 	if p.LargeGrid || t.evidence() {
