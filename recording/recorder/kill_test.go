@@ -170,6 +170,9 @@ func (v *victim) run(what string, m moment) (killed bool) {
 			_, rest, _ = strings.Cut(rest, "step=")
 			now, _, _ = strings.Cut(rest, " ")
 		}
+		if strings.Contains(text, `msg="step done"`) && strings.Contains(text, "step="+now+" ") {
+			now = "after " + now
+		}
 		done = done || text == "victim is done"
 		mu.Unlock()
 		if m.line == "" || !strings.Contains(text, m.line) {
@@ -270,8 +273,11 @@ func (v *victim) aim(scene bool) moment {
 	if scene && rand.IntN(2) == 0 {
 		return moment{line: "session ", after: time.Duration(rand.Int64N(int64(callLength + settle)))}
 	}
-	step := v.lane.steps[rand.IntN(len(v.lane.steps))]
-	return moment{line: "step=" + step + " ", after: time.Duration(rand.Int64N(int64(300 * time.Millisecond)))}
+	step, within := v.lane.steps[rand.IntN(len(v.lane.steps))], 300*time.Millisecond
+	if step == stepPlan || step == stepDump { // which take a few milliseconds
+		within = 3 * time.Millisecond
+	}
+	return moment{line: "step=" + step + " ", after: time.Duration(rand.Int64N(int64(within)))}
 }
 
 // check looks at what is left of a call in the end, and returns how much of it
