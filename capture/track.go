@@ -33,6 +33,8 @@ type TrackInfo struct {
 	// ParameterSets are H.264 SPS and PPS NAL units from the SDP's
 	// sprop-parameter-sets (RFC 6184, section 8.1), without start codes.
 	ParameterSets [][]byte
+	// Record is what of the connection's media is recorded.
+	Record event.RecordType
 }
 
 // Layer is one simulcast encoding of a track.

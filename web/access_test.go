@@ -175,6 +175,38 @@ func (b *bench) probe(token, method, target string) bool {
 	return b.send(r).status == http.StatusForbidden
 }
 
+// Who could not stop a recording cannot take their picture out of it.
+func TestWhoMayNarrowARecording(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := Gatekeeper{DB: b.db, Now: b.now.Now}
+	may := func(user, role string) bool {
+		t.Helper()
+		err := g.Narrow(t.Context(), "default", "abc", user, role)
+		if r, refused := err.(*Refusal); err != nil && (!refused || r.Status != http.StatusForbidden) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	if err := g.Admit(t.Context(), "default", "abc", "bob", "user"); err != nil {
+		t.Fatal(err)
+	}
+	if may("bob", "user") || may("mo", auth.RoleModerator) || !may("ada", auth.RoleAdmin) {
+		t.Error("the grants of the type do not decide")
+	}
+	b.server(http.StatusOK, "POST", callURL+"/user_permissions", map[string]any{"user_id": "bob", "grant_permissions": []string{"StopRecording"}})
+	if !may("bob", "user") {
+		t.Error("bob has the permission and may not")
+	}
+	decided := db.JSON[db.RecordingDecision]{V: db.RecordingDecision{Record: true, Type: "all", Source: "user", Mandatory: true}}
+	if _, err := b.db.NewUpdate().Model(&db.CallRow{CID: "default:abc", RecordingDecision: decided}).Column("recording_decision").WherePK().Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if may("bob", "user") || may("ada", auth.RoleAdmin) {
+		t.Error("what is recorded in any case is narrowed")
+	}
+}
+
 func TestBadTokens(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"stillwatch/internal/auth"
@@ -91,6 +92,28 @@ func (g Gatekeeper) Watch(ctx context.Context, callType, id, userID, role string
 		return nil
 	}
 	return refuseBanned(ctx, g.DB, g.now(), userID, cid)
+}
+
+// Narrow lets a user who publishes into the call type:id say what of it is
+// recorded. It is a *Refusal (403) unless they may stop recordings there, and
+// where the call's recording is not theirs to stop: nobody is to take their
+// picture out of a recording who could not end it.
+func (g Gatekeeper) Narrow(ctx context.Context, callType, id, userID, role string) error {
+	cid := callType + ":" + id
+	var call db.CallRow
+	if err := g.DB.NewSelect().Model(&call).Where("cid = ?", cid).Scan(ctx); err != nil {
+		return fmt.Errorf("read call %s: %w", cid, err)
+	}
+	have, err := capabilitiesOf(ctx, g.DB, g.DB, auth.Identity{UserID: userID, Role: role}, call)
+	switch {
+	case err != nil:
+		return err
+	case !slices.Contains(have, CapStopRecording):
+		return &Refusal{http.StatusForbidden, "record_type needs a server token, or the permission " + CapStopRecording}
+	case call.RecordingDecision.V.Mandatory:
+		return &Refusal{http.StatusForbidden, "the call is recorded whatever its participants say: record_type needs a server token"}
+	}
+	return nil
 }
 
 func (g Gatekeeper) now() time.Time {

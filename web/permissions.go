@@ -107,14 +107,14 @@ func checkGrants(grants map[string][]string) map[string]string {
 
 // capabilitiesIn lists, sorted, what the caller may do in the call.
 func (s *Server) capabilitiesIn(ctx context.Context, id auth.Identity, call db.CallRow) ([]string, error) {
-	return s.capabilitiesOf(ctx, s.cfg.DB, id, call)
+	return capabilitiesOf(ctx, s.cfg.DB, s.cfg.DB, id, call)
 }
 
 // capabilitiesOf is what the call type grants to the user's role and to their
 // role as a member, and what the user was given in this call; less what was
 // taken from them there, which wins over every role. Only the backend and
 // admins take from moderators and admins.
-func (s *Server) capabilitiesOf(ctx context.Context, tx bun.IDB, id auth.Identity, call db.CallRow) ([]string, error) {
+func capabilitiesOf(ctx context.Context, d *db.DB, tx bun.IDB, id auth.Identity, call db.CallRow) ([]string, error) {
 	if id.Server {
 		return slices.Clone(capabilities), nil
 	}
@@ -131,7 +131,7 @@ func (s *Server) capabilitiesOf(ctx context.Context, tx bun.IDB, id auth.Identit
 		return nil, fmt.Errorf("read grants of %s in %s: %w", id.UserID, call.CID, err)
 	}
 	have := map[string]bool{}
-	asMember, err := s.cfg.DB.MemberRole(ctx, call.CID, id.UserID)
+	asMember, err := d.MemberRole(ctx, call.CID, id.UserID)
 	if err != nil {
 		return nil, err
 	}

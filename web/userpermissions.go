@@ -105,7 +105,7 @@ func (s *Server) tellPermissions(ctx context.Context, tx bun.Tx, call db.CallRow
 	if err != nil {
 		return err
 	}
-	have, err := s.capabilitiesOf(ctx, tx, auth.Identity{UserID: userID, Role: user.Role}, call)
+	have, err := capabilitiesOf(ctx, s.cfg.DB, tx, auth.Identity{UserID: userID, Role: user.Role}, call)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"stillwatch/internal/event"
 )
 
 // Identity is who a token speaks for.
@@ -44,6 +46,8 @@ type Request struct {
 	Server bool
 	// Watch is the user to be watched; empty when the user publishes.
 	Watch string
+	// Record asks to record only one half of what the user publishes.
+	Record event.RecordType
 }
 
 // Gatekeeper says who may come in. It answers with a *Refusal to one who may

@@ -79,7 +79,10 @@ func (p *Program) startMedia(ctx context.Context) error {
 			}
 			return refusal(door.Watch(ctx, r.CallType, r.CallID, r.UserID, r.Role))
 		}
-		return refusal(door.Admit(ctx, r.CallType, r.CallID, r.UserID, r.Role))
+		if err := door.Admit(ctx, r.CallType, r.CallID, r.UserID, r.Role); err != nil || r.Record == event.RecordAll || r.Server {
+			return refusal(err)
+		}
+		return refusal(door.Narrow(ctx, r.CallType, r.CallID, r.UserID, r.Role))
 	})
 	authenticate := ingest.AuthenticatorFunc(func(token string) (ingest.Identity, error) {
 		id, err := p.auth.Verify(token)

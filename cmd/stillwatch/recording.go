@@ -133,7 +133,7 @@ func (t liveTrack) Streams() []raw.StreamInfo {
 		out = append(out, raw.StreamInfo{
 			TrackID: info.ID, RID: rid, Order: t.Order(rid), UserID: info.UserID, UserSessionID: info.UserSessionID, Type: info.Type,
 			MimeType: codec.MimeType, ClockRate: codec.ClockRate, Channels: codec.Channels, Fmtp: codec.Fmtp,
-			RotationExtID: info.RotationExtID, AudioLevelExtID: info.AudioLevelExtID, ParameterSets: info.ParameterSets,
+			RotationExtID: info.RotationExtID, AudioLevelExtID: info.AudioLevelExtID, ParameterSets: info.ParameterSets, Record: info.Record,
 		})
 	}
 	return out

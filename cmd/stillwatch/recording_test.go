@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -139,4 +140,53 @@ func TestARecordedCallBecomesAMovie(t *testing.T) {
 		left, _ := filepath.Glob(filepath.Join(r.cfg.Data.Dir, "recordings", "*", "*"))
 		return len(left) == 0
 	}, "packets and work are gone")
+}
+
+// TestAPublisherIsRecordedByEarAlone: the URL that ann publishes to says so.
+func TestAPublisherIsRecordedByEarAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: of the recorder in the program, TestARecordedCallBecomesAMovie alone is run then")
+	}
+	r := startRig(t, "STILLWATCH_RECORDING_FLAG_GRACE=0s")
+	r.calltype(`{"frame_recording":{"mode":"disabled"},"recording":{"mode":"disabled"},"individual_recording":{"mode":"auto-on"}}`)
+	tone, err := synthetic.MakeTone(t.Context(), 400)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := func(query, token string) error {
+		p := synthetic.NewPublisher(synthetic.PublisherConfig{
+			URL: r.URL() + "/whip/default/ear?record_type=" + query, Token: token, Clip: small(t, "neutral", event.VP8), Tone: tone,
+		})
+		t.Cleanup(func() { p.Close() })
+		return p.Start(t.Context())
+	}
+	for query, want := range map[string]struct {
+		token, say string
+		status     int
+	}{
+		"sound": {r.token("ann", ""), "record_type must be audio or video", http.StatusBadRequest},
+		"audio": {r.token("ann", ""), "record_type needs a server token", http.StatusForbidden},
+	} {
+		var refused *synthetic.Refusal
+		if err := publish(query, want.token); !errors.As(err, &refused) || refused.Status != want.status || !strings.Contains(refused.Text, want.say) {
+			t.Errorf("record_type=%s: %v, want %d with %q", query, err, want.status, want.say)
+		}
+	}
+	ben := r.speak("default:ear", "ben", small(t, "drawing", event.VP8), 600)
+	if err := publish("audio&user_id=ann", r.Auth().ServerToken()); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(3 * time.Second)
+	if status := r.api("POST", "/api/v2/video/call/default/ear/mark_ended", "", nil); status >= 300 {
+		t.Fatal(status)
+	}
+	<-ben.Gone()
+	got := map[string]bool{}
+	for _, f := range r.ready(3, 120*time.Second) { // ann's, ben's, and the sound of both
+		streams, _ := ffprobe(t, r.download(f.CallRecording))
+		got[strings.Join(streams, ", ")] = true
+	}
+	if len(got) != 3 || !got["opus"] || !got["vp8 320x180, opus"] || !got["pcm_s16le"] {
+		t.Errorf("files have %v", got)
+	}
 }

@@ -23,6 +23,21 @@ const (
 	RecordingJSON = "json" // what is known of a run's files
 )
 
+// RecordType is what of a publisher's media the business lane records.
+type RecordType string
+
+// The record types.
+const (
+	RecordAll   RecordType = "" // pictures and sound
+	RecordAudio RecordType = "audio"
+	RecordVideo RecordType = "video"
+)
+
+// Leaves tells whether pictures, or else sound, are left out.
+func (r RecordType) Leaves(video bool) bool {
+	return r == RecordAudio && video || r == RecordVideo && !video
+}
+
 // RecordingState is the body of CallRecordingStarted and Stopped.
 type RecordingState struct {
 	Type          string    `json:"type"`

@@ -56,6 +56,9 @@ type Track struct {
 	// Layers are in falling order of size; at least one.
 	Layers []Layer
 	Muted  []Span
+	// LeftOut says that only evidence shows the track: who publishes it chose
+	// to have the other half recorded.
+	LeftOut bool
 }
 
 // Video tells whether the track is a picture.
@@ -128,6 +131,7 @@ func (s *Session) makeTracks(infos []raw.StreamInfo, muted map[string][]Span) {
 			s.tracks = append(s.tracks, Track{
 				ID: info.TrackID, Person: s.personOf(info), Type: info.Type, Codec: st.in.codec,
 				Channels: int(info.Channels), ClockRate: int(st.in.ClockRate), Muted: muted[info.TrackID],
+				LeftOut: info.LeftOut(),
 			})
 		}
 		t := &s.tracks[i]
@@ -157,6 +161,13 @@ func (s *Session) People() []Person { return s.people }
 
 // Tracks returns all tracks, in the order in which they began.
 func (s *Session) Tracks() []Track { return s.tracks }
+
+// Recorded is the session without the tracks that are left out.
+func (s *Session) Recorded() *Session {
+	some := *s
+	some.tracks = slices.DeleteFunc(slices.Clone(s.tracks), func(t Track) bool { return t.LeftOut })
+	return &some
+}
 
 // Track finds a track by its id.
 func (s *Session) Track(id string) (Track, bool) {

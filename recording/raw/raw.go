@@ -50,9 +50,14 @@ type StreamInfo struct {
 	AudioLevelExtID uint8 `json:"audio_level_ext_id,omitempty"`
 	// ParameterSets are H.264 SPS and PPS from the SDP, without start codes.
 	ParameterSets [][]byte `json:"parameter_sets,omitempty"`
+	// Record is what of the connection's media the business lane records.
+	Record event.RecordType `json:"record,omitempty"`
 	// At is since the session's start.
 	At time.Duration `json:"at"`
 }
+
+// LeftOut tells whether the stream is here for evidence alone.
+func (s StreamInfo) LeftOut() bool { return s.Record.Leaves(s.Video()) }
 
 // Video tells whether the stream is a picture.
 func (s StreamInfo) Video() bool {

@@ -26,7 +26,7 @@ func (r *Recorder) dumpStep(ctx context.Context, t *task) error {
 	from, to := t.window(loaded)
 	var out outputs
 	for n, s := range reader.Streams() {
-		if t.plan.RawAudioOnly && s.Video() || leavesOut(t.plan, s.UserID, s.Video()) {
+		if t.plan.RawAudioOnly && s.Video() || leavesOut(t.plan, s.UserID, s.Video()) || s.LeftOut() && !t.evidence() {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

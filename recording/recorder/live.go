@@ -382,7 +382,7 @@ func (l *live) tap(t *liveTrack) {
 // wants leaves out what the plan does not record at all. Evidence is of all;
 // what business files leave out of it is their steps' business.
 func (l *live) wants(s raw.StreamInfo) bool {
-	return l.plan.Evidence == recording.ModeOnFlag || !leavesOut(l.plan, s.UserID, s.Video())
+	return l.plan.Evidence == recording.ModeOnFlag || !leavesOut(l.plan, s.UserID, s.Video()) && !s.LeftOut()
 }
 
 func (l *live) note(e raw.Entry) {

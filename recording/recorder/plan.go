@@ -109,9 +109,13 @@ func (t *task) order(ctx context.Context, tx bun.Tx, s *media.Session, all movie
 	return nil
 }
 
-// open reads the packets of the run's session.
+// open reads the packets of the run's session, as far as its lane shows them.
 func (t *task) open(ctx context.Context) (*media.Session, error) {
-	return t.r.load(ctx, t.run.SessionID)
+	s, err := t.r.load(ctx, t.run.SessionID)
+	if err != nil || t.evidence() {
+		return s, err
+	}
+	return s.Recorded(), nil
 }
 
 // unanswered tells whether a run that began by itself had one participant

@@ -220,6 +220,7 @@ type actor struct {
 	clip     *synthetic.Clip
 	tone     *synthetic.Tone
 	from, to time.Duration
+	record   event.RecordType
 }
 
 // play lets a participant join, send and leave.
@@ -245,7 +246,7 @@ func (s *scene) enter(user string, a actor) []timed {
 	s.n++
 	at := func(d time.Duration) time.Time { return s.info.StartedAt.Add(d) }
 	s.w.Joined(s.info.SessionID, us, user, "user", at(a.from))
-	base := raw.StreamInfo{UserID: user, UserSessionID: us}
+	base := raw.StreamInfo{UserID: user, UserSessionID: us, Record: a.record}
 	var all []timed
 	video, audio := &fakeTrack{}, &fakeTrack{}
 	if a.clip != nil {

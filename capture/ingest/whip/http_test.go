@@ -52,6 +52,8 @@ func TestRefusals(t *testing.T) {
 		"no codec":         {"POST", "/whip/default/abc", "user:ann", sdp, onlyH265(good), 406, "VP8"},
 		"no fingerprint":   {"POST", "/whip/default/abc", "user:ann", sdp, strings.ReplaceAll(good, "a=fingerprint", "a=fungerprint"), 400, "fingerprint"},
 		"data channel":     {"POST", "/whip/default/abc", "user:ann", sdp, good + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:9\r\n", 400, "audio and video only"},
+		"record_type":      {"POST", "/whip/default/abc?record_type=sound", "user:ann", sdp, good, 400, "record_type must be audio or video"},
+		"no record_type":   {"POST", "/whip/default/abc?record_type=", "user:ann", sdp, good, 400, "record_type must be audio or video"},
 		"GET":              {"GET", "/whip/default/abc", "user:ann", "", "", 405, "POST"},
 		"short path":       {"POST", "/whip/default", "user:ann", sdp, good, 404, "{type}/{id}"},
 		"no such session":  {"DELETE", "/whip/default/abc/x", "user:ann", "", "", 404, "no such session"},

@@ -10,11 +10,16 @@ import (
 	"stillwatch/capture/call"
 	"stillwatch/capture/ingest"
 	"stillwatch/capture/ingest/rtc"
+	"stillwatch/internal/event"
 )
 
 // publish handles an offer.
 func (s *Server) publish(w http.ResponseWriter, r *http.Request, callType, callID string) error {
 	who, err := s.identify(r, callType, callID)
+	if err != nil {
+		return err
+	}
+	record, err := recordType(r)
 	if err != nil {
 		return err
 	}
@@ -36,13 +41,13 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, callType, callI
 	}
 	err = s.cfg.Gatekeeper.Admit(r.Context(), ingest.Request{
 		CID: seat.CID(), CallType: callType, CallID: callID,
-		UserID: who.UserID, Role: who.Role, Server: who.Server,
+		UserID: who.UserID, Role: who.Role, Server: who.Server, Record: record,
 	})
 	if err != nil {
 		seat.Leave("not admitted")
 		return err
 	}
-	ses, answer, err := s.open(r, seat, offer)
+	ses, answer, err := s.open(r, seat, offer, record)
 	if err != nil {
 		seat.Leave("not connected")
 		return err
@@ -80,6 +85,20 @@ func (s *Server) identify(r *http.Request, callType, callID string) (ingest.Iden
 	return who, nil
 }
 
+// recordType reads ?record_type=, by which a publisher's URL says what of the
+// stream is to be recorded.
+func recordType(r *http.Request) (event.RecordType, error) {
+	query := r.URL.Query()
+	if !query.Has("record_type") {
+		return event.RecordAll, nil
+	}
+	t := event.RecordType(query.Get("record_type"))
+	if t != event.RecordAudio && t != event.RecordVideo {
+		return "", ingest.Refuse(http.StatusBadRequest, "record_type must be %s or %s; without it both are recorded", event.RecordAudio, event.RecordVideo)
+	}
+	return t, nil
+}
+
 func readOffer(body []byte, r *http.Request) (*rtc.Offer, error) {
 	offer, err := rtc.ParseOffer(body)
 	if err != nil {
@@ -100,12 +119,13 @@ func readOffer(body []byte, r *http.Request) (*rtc.Offer, error) {
 }
 
 // open makes the connection for an offer and answers it.
-func (s *Server) open(r *http.Request, seat *call.Seat, offer *rtc.Offer) (*session, string, error) {
+func (s *Server) open(r *http.Request, seat *call.Seat, offer *rtc.Offer, record event.RecordType) (*session, string, error) {
 	pc, err := s.cfg.Transport.NewPublisher(offer)
 	if err != nil {
 		return nil, "", err
 	}
 	ses := newSession(s, seat, pc, offer)
+	ses.record = record
 	answer, err := ses.negotiate(r.Context())
 	if err == nil {
 		err = s.add(ses)

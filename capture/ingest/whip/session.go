@@ -13,6 +13,7 @@ import (
 	"stillwatch/capture/ingest"
 	"stillwatch/capture/ingest/gate"
 	"stillwatch/capture/ingest/rtc"
+	"stillwatch/internal/event"
 )
 
 // session is one publisher's connection: what a WHIP session URL stands for.
@@ -23,6 +24,8 @@ type session struct {
 	peer *ingest.Peer
 	ssrc uint32 // ours, in feedback
 	turn uint   // which of the ticks is this session's
+	// record is what of it is recorded.
+	record event.RecordType
 
 	connected atomic.Bool
 	timer     *time.Timer

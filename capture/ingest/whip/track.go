@@ -29,7 +29,7 @@ func (s *session) onTrack(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		return
 	}
 	c := remote.Codec()
-	info := capture.TrackInfo{Type: trackType(m)}
+	info := capture.TrackInfo{Type: trackType(m), Record: s.record}
 	if m.Kind == "video" {
 		codec, ok := rtc.VideoCodec(c.MimeType)
 		if !ok {

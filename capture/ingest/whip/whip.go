@@ -8,6 +8,9 @@
 // A media section is a screen share, rather than a camera or a microphone, if
 // it says a=content:slides (RFC 4796), if the stream id of its a=msid begins
 // with "screen", or if the request has ?source=screen_share.
+//
+// With ?record_type=audio or ?record_type=video nothing but the sound, or the
+// pictures, of the connection is recorded, if the Gatekeeper agrees.
 package whip
 
 import (
