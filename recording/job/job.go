@@ -52,9 +52,12 @@ func (j *Job) Read(v any) error {
 type Config struct {
 	// Worker names this process; two processes never share a name.
 	Worker string
-	Lease  time.Duration
-	Tries  int
-	Now    func() time.Time
+	// Node is the one whose folder this process reaches: it claims steps of
+	// recordings of that node, whose packets lie there. "" claims all.
+	Node  string
+	Lease time.Duration
+	Tries int
+	Now   func() time.Time
 }
 
 // Queue is the steps of all recordings. It is safe for concurrent use.
@@ -111,14 +114,18 @@ func (q *Queue) add(ctx context.Context, tx bun.IDB, recordingID, kind string, n
 
 // Claim takes the step that waits the longest, of recordings in the order in
 // which they came and in each by kind's order of adding; nil if there is none.
-// A step whose worker let the lease run out counts as waiting.
+// A step whose worker let the lease run out counts as waiting. Steps whose
+// packets this process does not reach are somebody else's.
 func (q *Queue) Claim(ctx context.Context) (*Job, error) {
 	for {
 		now := q.cfg.Now()
 		var row db.RecordingJobRow
-		err := q.db.NewSelect().Model(&row).
-			Where("(state = ? AND not_before <= ?) OR (state = ? AND lease_until <= ?)", db.JobWaiting, db.At(now), db.JobRunning, db.At(now)).
-			Order("created_at", "kind", "n").Limit(1).Scan(ctx)
+		sel := q.db.NewSelect().Model(&row).
+			Where("(state = ? AND not_before <= ?) OR (state = ? AND lease_until <= ?)", db.JobWaiting, db.At(now), db.JobRunning, db.At(now))
+		if q.cfg.Node != "" {
+			sel = sel.Where("NOT EXISTS (SELECT 1 FROM recordings r WHERE r.id = ?TableAlias.recording_id AND r.node NOT IN ('', ?))", q.cfg.Node)
+		}
+		err := sel.Order("created_at", "kind", "n").Limit(1).Scan(ctx)
 		if db.IsNotFound(err) {
 			return nil, nil
 		}

@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -192,6 +193,42 @@ func TestWhatARestartedWorkerLeftIsFreeAtOnce(t *testing.T) {
 		again := claim(t, queue(d, clock, "node"))
 		if again == nil || again.ID != first.ID {
 			t.Fatalf("got %+v, want %s", again, first.ID)
+		}
+	})
+}
+
+// A step belongs to where its packets are.
+func TestAStepIsClaimedByItsNodeAlone(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *db.DB, clock *testkit.Clock) {
+		for id, node := range map[string]string{"rec": "a", "old": ""} {
+			run := db.RecordingRow{ID: id, Node: node, CID: "default:x", Type: "composite", Lane: db.LaneBusiness, State: db.RecordingProcessing}
+			run.Plan.V, run.Custom.V = json.RawMessage("{}"), map[string]any{}
+			if _, err := d.NewInsert().Model(&run).Exec(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at := func(node string) *job.Queue {
+			return job.New(d, job.Config{Worker: "w " + node, Node: node, Now: clock.Now})
+		}
+		a, b := at("a"), at("b")
+		add(t, a, d, "chunk", 0, 1)
+		if j := claim(t, b); j != nil {
+			t.Fatalf("b took %s, which is of a", j.ID)
+		}
+		if claim(t, a) == nil {
+			t.Fatal("a does not get its own")
+		}
+		clock.Advance(job.DefaultLease + time.Second)
+		if j := claim(t, b); j != nil {
+			t.Fatalf("b took over %s, which is of a", j.ID)
+		}
+		for _, id := range []string{"old", "gone"} { // of no node, and of no recording
+			if err := b.Add(t.Context(), d, id, "plan", 0, struct{}{}); err != nil {
+				t.Fatal(err)
+			}
+			if claim(t, b) == nil {
+				t.Errorf("nobody gets the step of %s", id)
+			}
 		}
 	})
 }

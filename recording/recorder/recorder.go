@@ -59,7 +59,8 @@ type Objects interface {
 // Config is what a Recorder is made of. DB, Seal, Objects, Plan and Dir are
 // needed.
 type Config struct {
-	// Node names the capture node; it stays the same over restarts.
+	// Node names the capture node; it stays the same over restarts. Whoever
+	// works on the same Dir has the same Node, and nobody else.
 	Node string
 	DB   *db.DB
 	// Bus tells of flags while a call runs; nil: they are looked up at its end.
@@ -133,7 +134,7 @@ func New(cfg Config) *Recorder {
 	}
 	return &Recorder{
 		cfg: cfg, log: cfg.Log.With("component", "recorder"), wake: make(chan struct{}, cfg.Workers),
-		queue: job.New(cfg.DB, job.Config{Worker: worker, Now: cfg.Now}), sessions: map[string]*live{},
+		queue: job.New(cfg.DB, job.Config{Worker: worker, Node: cfg.Node, Now: cfg.Now}), sessions: map[string]*live{},
 		undecided: map[string]bool{},
 	}
 }

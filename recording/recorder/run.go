@@ -187,8 +187,12 @@ func (r *Recorder) order(ctx context.Context, o recording.Order) (string, error)
 		if o.Destination != "" {
 			plan.Destination = o.Destination
 		}
+		node, err := r.nodeOf(ctx, tx, call.CurrentSessionID)
+		if err != nil {
+			return err
+		}
 		id = event.NewID()
-		run, err := newRun(id, o.CID, call.CurrentSessionID, r.cfg.Node, o.Type, db.LaneBusiness, plan, now)
+		run, err := newRun(id, o.CID, call.CurrentSessionID, node, o.Type, db.LaneBusiness, plan, now)
 		if err != nil {
 			return err
 		}
@@ -204,6 +208,19 @@ func (r *Recorder) order(ctx context.Context, o recording.Order) (string, error)
 	}
 	r.syncCall(o.CID)
 	return id, nil
+}
+
+// nodeOf is the node that a session runs on, where its packets will lie; this
+// one if that is not known.
+func (r *Recorder) nodeOf(ctx context.Context, tx bun.Tx, sessionID string) (node string, err error) {
+	err = tx.NewSelect().Model((*db.SessionRow)(nil)).Column("node").Where("id = ?", sessionID).Scan(ctx, &node)
+	if err != nil && !db.IsNotFound(err) {
+		return "", fmt.Errorf("read session %s: %w", sessionID, err)
+	}
+	if node == "" {
+		node = r.cfg.Node
+	}
+	return node, nil
 }
 
 // stop ends the runs of a type that were ordered or began by themselves. Runs
