@@ -87,6 +87,11 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, contentType st
 	if contentType == "" {
 		contentType = contentTypeOf(key)
 	}
+	if s.dir != "" && plain(key) {
+		if err := s.putFile(ctx, key, bytes.NewReader(body), false); !errors.Is(err, errNoUnnamed) {
+			return err
+		}
+	}
 	opts := &blob.WriterOptions{ContentType: contentType, MaxConcurrency: 1}
 	if s.kind == KindAzure {
 		return s.upload(ctx, key, bytes.NewReader(body), opts)
@@ -108,6 +113,11 @@ func (s *Store) PutFrom(ctx context.Context, key string, r io.Reader, contentTyp
 	}
 	if s.kind == KindAzure {
 		return s.upload(ctx, key, r, &blob.WriterOptions{ContentType: contentType})
+	}
+	if s.dir != "" && plain(key) {
+		if err := s.putFile(ctx, key, r, true); !errors.Is(err, errNoUnnamed) {
+			return err
+		}
 	}
 	// Ending the context before Close is how a write is given up; the
 	// library's own Upload keeps what came before a read error.
