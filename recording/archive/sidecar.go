@@ -61,6 +61,14 @@ type SidecarFile struct {
 type SidecarVideo struct {
 	SidecarFile
 	UserID string `json:"userID"`
+	// Encoded is the codec that the pictures were encoded to again, "" if they
+	// are as they were sent: their size or parameters changed Changes times
+	// within the file, which is more often than files are begun.
+	Encoded string `json:"encoded,omitempty"`
+	Changes int    `json:"changes,omitempty"`
+	// LeftOut counts pictures that arrived and are not in the file: what they
+	// built on was lost, or they could not be decoded.
+	LeftOut int `json:"leftOut,omitempty"`
 }
 
 // NewSidecar begins one, for a recording from start to stop.
@@ -76,9 +84,10 @@ func NewSidecar(uuid string, start, stop time.Time, audio, video bool) *Sidecar 
 
 // AddVideo adds a participant's file. What of its window is outside of the
 // recording's is cut off: the clocks of packets and of the call differ by
-// milliseconds.
-func (s *Sidecar) AddVideo(userID, filename string, start, stop time.Time, size int64) {
-	s.Videos = append(s.Videos, SidecarVideo{s.file(filename, start, stop, size), userID})
+// milliseconds. What is returned is good until the next one is added.
+func (s *Sidecar) AddVideo(userID, filename string, start, stop time.Time, size int64) *SidecarVideo {
+	s.Videos = append(s.Videos, SidecarVideo{SidecarFile: s.file(filename, start, stop, size), UserID: userID})
+	return &s.Videos[len(s.Videos)-1]
 }
 
 // SetAudio sets the mixed sound, whose window is the recording's.

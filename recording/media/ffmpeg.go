@@ -26,9 +26,15 @@ const timeout = 12 * time.Hour
 // ffmpeg runs the command in the jail with the feeds as its inputs 0, 1, ...
 // and the folder as the only one it may write to.
 func ffmpeg(ctx context.Context, dir string, feeds []feed, args ...string) error {
+	return ffmpegTo(ctx, dir, nil, feeds, append([]string{"-xerror", "-y"}, args...)...)
+}
+
+// ffmpegTo is ffmpeg that may write to a stream, and goes on after what cannot
+// be decoded.
+func ffmpegTo(ctx context.Context, dir string, out io.Writer, feeds []feed, args ...string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	all := []string{"-hide_banner", "-nostdin", "-loglevel", "error", "-xerror", "-y"}
+	all := []string{"-hide_banner", "-nostdin", "-loglevel", "error"}
 	var readers, writers []*os.File
 	closeAll := func(files []*os.File) {
 		for _, f := range files {
@@ -60,7 +66,7 @@ func ffmpeg(ctx context.Context, dir string, feeds []feed, args ...string) error
 			_ = writers[i].Close()
 		})
 	}
-	err := jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(all, args...), Dir: dir, ExtraFiles: readers, Timeout: timeout, Nice: 5})
+	err := jail.Run(ctx, jail.Command{Name: "ffmpeg", Args: append(all, args...), Dir: dir, Stdout: out, ExtraFiles: readers, Timeout: timeout, Nice: 5})
 	closeAll(readers)
 	wait.Wait()
 	if fed := errors.Join(errs...); fed != nil {

@@ -11,6 +11,11 @@ import (
 	"time"
 )
 
+// MaxFiles is how many files Remux makes of one person's pictures if no other
+// bound is given: a phone that is turned and a camera that is changed need
+// some, and who sends other parameters with every keyframe gets no more.
+const MaxFiles = 32
+
 // RemuxOptions say what Remux makes.
 type RemuxOptions struct {
 	// Dir is an empty folder of its own for the files.
@@ -28,6 +33,9 @@ type RemuxOptions struct {
 	Format string
 	// From and To bound it, since the session's start; To 0 is the end.
 	From, To time.Duration
+	// Most is how many files there are at most; 0 is MaxFiles. Where the pictures
+	// change more often, all that is left goes in the last one, encoded again.
+	Most int
 	// Lead begins at the keyframe before From where none is at From; else video
 	// begins at the first one within the bounds.
 	Lead bool
@@ -51,11 +59,17 @@ type File struct {
 	// Video and Audio are the tracks' codecs, "" without; AudioCoded is what
 	// sound was transcoded to, "" if it is as it was sent.
 	Video, Audio, AudioCoded string
-	// Width and Height are of the first keyframe in pixels, before Rotation.
+	// VideoCoded is what pictures were transcoded to, "" if they are as they were
+	// sent, and Changes how often their parameters change within the file.
+	VideoCoded string
+	Changes    int
+	// Width and Height are of the first keyframe in pixels, before Rotation; of
+	// transcoded pictures, of all of them.
 	Width, Height, Rotation int
 	// Pictures and Packets count what is in it, Broken the pictures that were
-	// left out because something before them was lost.
-	Pictures, Packets, Broken int
+	// left out because something before them was lost, and Left those that were
+	// left out because they could not be transcoded.
+	Pictures, Packets, Broken, Left int
 }
 
 // part is a stretch of the session that goes in one file.
@@ -71,11 +85,15 @@ type part struct {
 	codec string
 
 	width, height int
+	// rest are the parts that follow in the same file, which is encoded again.
+	rest []part
+	// videoTo is where the pictures end before the sound does; 0: they do not.
+	videoTo time.Duration
 }
 
-// Remux writes tracks to files without transcoding, but where the format says
-// so. A keyframe with another size or other parameters begins a new file, and
-// so does another track. It answers ErrNoMedia if nothing is there, and
+// Remux writes tracks to files without transcoding, but where the format or
+// the number of files says so. A keyframe with another size or other parameters
+// begins a new file, and so does another track. It answers ErrNoMedia if nothing is there, and
 // ErrFormat if the format does not take the video's codec.
 func (s *Session) Remux(ctx context.Context, o RemuxOptions) ([]File, error) {
 	span := s.bounds(o.From, o.To)
@@ -97,9 +115,13 @@ func (s *Session) Remux(ctx context.Context, o RemuxOptions) ([]File, error) {
 	if name == nil {
 		name = func(n int) string { return fmt.Sprintf("part-%d", n) }
 	}
+	parts = together(parts, cmp.Or(o.Most, MaxFiles))
 	var files []File
 	for _, p := range parts {
 		f, err := s.remuxPart(ctx, p, audio, o, name(len(files)))
+		if len(p.rest) > 0 && errors.Is(err, errRecode) && ctx.Err() == nil {
+			f, err = s.remuxFirst(ctx, p, audio, o, name(len(files)))
+		}
 		if errors.Is(err, ErrNoMedia) {
 			continue // the sound was elsewhere
 		}
@@ -170,6 +192,11 @@ func (st *stream) parts(id string, span Span, lead bool) (parts []part) {
 
 // container returns the format of a part, auto resolved.
 func (p part) container(format string, audio []Track) (string, error) {
+	if len(p.rest) > 0 { // what it will be
+		if p.codec = H264; format == "webm" {
+			p.codec = VP8
+		}
+	}
 	takes := map[string][]string{
 		"webm": {VP8, VP9, AV1}, "mp4": {H264, VP9, AV1}, "hls": {H264, VP9, AV1}, "flv": {H264},
 	}
@@ -207,7 +234,10 @@ func (s *Session) remuxPart(ctx context.Context, p part, audio []Track, o RemuxO
 	}
 	file := name + cmp.Or(extensions[format], "."+format)
 	w := writing{s: s, part: p, audio: audio, dir: o.Dir, name: name, file: file}
-	w.made = File{Path: filepath.Join(o.Dir, file), Format: format, Video: p.codec, Width: p.width, Height: p.height}
+	w.made = File{Path: filepath.Join(o.Dir, file), Format: format, Video: p.codec, Width: p.width, Height: p.height, Changes: len(p.rest)}
+	if len(p.rest) > 0 {
+		w.made.Width, w.made.Height = p.canvas()
+	}
 	if len(audio) > 0 {
 		w.made.Audio = audio[0].Codec
 	}
@@ -218,7 +248,10 @@ func (s *Session) remuxPart(ctx context.Context, p part, audio []Track, o RemuxO
 		}
 		return File{}, fmt.Errorf("write %s: %w", file, errors.Join(err, remove(w.made.Path)))
 	}
-	return w.made, w.measure()
+	if err := w.measure(); err != nil {
+		return w.made, err
+	}
+	return w.made, w.countRecoded(ctx)
 }
 
 // measure looks at what was made. Copied media cannot be larger than its file.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -161,7 +162,11 @@ func (w *writing) muxed(ctx context.Context, opus bool) error {
 	var feeds []feed
 	var args []string
 	if w.part.video != nil {
-		feeds = append(feeds, feed{args: []string{"-f", "ivf"}, write: w.video})
+		from := feed{args: []string{"-f", "ivf"}, write: w.video}
+		if len(w.part.rest) > 0 {
+			from = feed{args: []string{"-f", "nut"}, write: w.recoded}
+		}
+		feeds = append(feeds, from)
 		args = append(args, "-map", "0:v", "-c:v", "copy")
 	}
 	format := w.made.Format
@@ -224,37 +229,59 @@ func (w *writing) video(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	line := timeline{origin: w.origin, rate: st.clock.rate, out: videoRate}
-	isKey := func(m Sample, k mark) bool { return m.Key && m.mark.seg == k.seg && m.mark.ticks == k.ticks }
-	period := time.Second / 30
-	var last time.Duration
-	for m, err := range w.s.read(ctx, p.id, st.checkBefore(p.key), func(m Sample) bool { return isKey(m, p.key) }) {
+	for m, err := range w.taken(ctx, p) {
 		if err != nil {
 			return err
-		}
-		if p.ends && isKey(m, p.until) || m.At >= p.span.To {
-			break
-		}
-		if m.Broken {
-			w.broken.Add(1)
-			continue
-		}
-		if d := m.At - last; d > 0 && d < time.Second {
-			period = d
-		}
-		last = m.At
-		if w.pictures.Add(1) == 1 {
-			w.rotation.Store(int64(m.Rotation))
 		}
 		w.copied.Add(int64(len(m.Data)))
 		if p.codec == AV1 {
 			w.copied.Add(-2) // containers leave its temporal delimiter out
 		}
-		w.videoEnd.Store(int64(m.At + period))
 		if err := ivf.Write(line.pts(m), m.Data); err != nil {
 			return err
 		}
 	}
 	return buf.Flush()
+}
+
+// pictures are those of a part, with the broken ones.
+func (s *Session) pictures(ctx context.Context, p part) iter.Seq2[Sample, error] {
+	isKey := func(m Sample, k mark) bool { return m.Key && m.mark.seg == k.seg && m.mark.ticks == k.ticks }
+	to := cmp.Or(p.videoTo, p.span.To)
+	return func(yield func(Sample, error) bool) {
+		for m, err := range s.read(ctx, p.id, p.video.checkBefore(p.key), func(m Sample) bool { return isKey(m, p.key) }) {
+			if err == nil && (p.ends && isKey(m, p.until) || m.At >= to) || !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// taken are the pictures of a part that go in the file, counted.
+func (w *writing) taken(ctx context.Context, p part) iter.Seq2[Sample, error] {
+	return func(yield func(Sample, error) bool) {
+		period := time.Second / 30
+		var last time.Duration
+		for m, err := range w.s.pictures(ctx, p) {
+			if err == nil && m.Broken {
+				w.broken.Add(1)
+				continue
+			}
+			if err == nil {
+				if d := m.At - last; d > 0 && d < time.Second {
+					period = d
+				}
+				last = m.At
+				if w.pictures.Add(1) == 1 {
+					w.rotation.Store(int64(m.Rotation))
+				}
+				w.videoEnd.Store(max(w.videoEnd.Load(), int64(m.At+period)))
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
 }
 
 // opus writes the part's sound as Matroska.

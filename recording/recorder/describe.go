@@ -186,7 +186,8 @@ func (t *task) sidecar(all []stored, from, to time.Duration) (string, error) {
 	for _, s := range all {
 		switch {
 		case s.row.Kind == kindVideo:
-			side.AddVideo(s.UserID, s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
+			v := side.AddVideo(s.UserID, s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
+			v.Encoded, v.Changes, v.LeftOut = s.Encoded, s.Changes, s.LeftOut
 		case s.row.Kind == kindMovie && side.Audio == nil && len(side.Videos) == 0 && !t.evidence():
 			side.AddVideo("", s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
 		case s.row.Kind == kindAudio && s.UserID == "":
@@ -245,10 +246,16 @@ func (t *task) manifest(all []stored) (string, error) {
 	}
 	for _, s := range all {
 		until := s.row.EndedAt.Time
+		var note json.RawMessage
+		if s.Encoded != "" || s.LeftOut > 0 { // not all as it was sent
+			if note, err = json.Marshal(map[string]any{"encoded": s.Encoded, "changes": s.Changes, "left_out": s.LeftOut}); err != nil {
+				return "", fmt.Errorf("write manifest: %w", err)
+			}
+		}
 		for _, item := range s.row.Items.V {
 			err := m.Add(evidence.Entry{
 				Kind: "file", ID: s.row.ID, Name: item.Key, Key: item.Key, Size: item.Size, SHA256: item.Checksum.SHA256,
-				At: s.row.StartedAt.Time, Until: &until, Clock: evidence.ClockServer, Actor: s.UserID,
+				At: s.row.StartedAt.Time, Until: &until, Clock: evidence.ClockServer, Actor: s.UserID, Note: note,
 			})
 			if err != nil {
 				return "", fmt.Errorf("write manifest: %w", err)

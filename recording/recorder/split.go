@@ -78,13 +78,17 @@ func (t *task) split(ctx context.Context, s *media.Session, sh share, n int, w m
 			if len(video)+len(audio) == 0 || kind.video && len(video) == 0 && len(sh.Video) > 0 && !soundOnly(format) {
 				continue
 			}
+			most := media.MaxFiles // of all the share's slices together
 			for i, file := range t.files(s, video, audio, format, w) {
 				dir := filepath.Join(t.dir, fmt.Sprintf("split%d-%s-%s-%d", n, kind.name, format, i))
-				made, left, err := t.remux(ctx, s, dir, video, audio, format, file)
+				made, left, err := t.remux(ctx, s, media.RemuxOptions{
+					Dir: dir, Video: video, Audio: audio, Format: format, From: file.From, To: file.To, Most: max(most, 1),
+				})
 				if err != nil {
 					return out, err
 				}
 				out.Left += left
+				most -= max(len(made)-1, 0)
 				for _, m := range made {
 					m.UserID, m.Track, m.N = sh.UserID, kind.track(sh.Screen), len(out.Files)
 					out.Files = append(out.Files, m)
@@ -141,6 +145,10 @@ func soundOnly(format string) bool {
 	return false
 }
 
+// maxPushes is how many interruptions of a share may begin new files; what
+// comes after is taken to go on, and its gaps stay gaps.
+const maxPushes = 256
+
 // files decides where a share's files begin and end: slices, periods and
 // interruptions, of the tracks that carry it.
 func (t *task) files(s *media.Session, video, audio []string, format string, w media.Span) []media.Span {
@@ -164,7 +172,10 @@ func (t *task) files(s *media.Session, video, audio []string, format string, w m
 	}
 	stdslices.SortFunc(pushes, func(a, b slices.Span) int { return int(a.From - b.From) })
 	stdslices.Sort(keys)
-	pushes = merged(pushes)
+	if pushes = merged(pushes); len(pushes) > maxPushes { // who comes and goes without end fills no disk with files
+		pushes[maxPushes-1].To = pushes[len(pushes)-1].To
+		pushes = pushes[:maxPushes]
+	}
 	set := slices.Settings{Slice: t.plan.Slice, Period: t.plan.Period, Resume: t.plan.Resume}
 	if t.evidence() {
 		set = slices.Settings{Resume: w.To} // one file, whatever happened
@@ -196,21 +207,22 @@ func merged(pushes []slices.Span) []slices.Span {
 }
 
 // remux makes one file, or several where the stream's parameters change.
-func (t *task) remux(ctx context.Context, s *media.Session, dir string, video, audio []string, format string, w media.Span) (made []output, left int, err error) {
+func (t *task) remux(ctx context.Context, s *media.Session, o media.RemuxOptions) (made []output, left int, err error) {
 	// What an earlier attempt left is not known to be whole.
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.RemoveAll(o.Dir); err != nil {
 		return nil, 0, fmt.Errorf("make room: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, 0, fmt.Errorf("make work folder: %w", err)
 	}
-	files, err := s.Remux(ctx, media.RemuxOptions{Dir: dir, Video: video, Audio: audio, Format: format, From: w.From, To: w.To})
+	files, err := s.Remux(ctx, o)
 	if errors.Is(err, media.ErrNoMedia) {
 		return nil, 0, nil
 	}
 	if errors.Is(err, media.ErrFormat) {
-		t.log.Warn("a file is made in another container: the format does not take what was sent", "format", format, "err", err)
-		files, err = s.Remux(ctx, media.RemuxOptions{Dir: dir, Video: video, Audio: audio, Format: "auto", From: w.From, To: w.To})
+		t.log.Warn("a file is made in another container: the format does not take what was sent", "format", o.Format, "err", err)
+		o.Format = "auto"
+		files, err = s.Remux(ctx, o)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -227,7 +239,12 @@ func (t *task) remux(ctx context.Context, s *media.Session, dir string, video, a
 			}
 			o.Parts = append(o.Parts, name)
 		}
-		left += f.Broken
+		o.Encoded, o.Changes, o.LeftOut = f.VideoCoded, f.Changes, f.Broken+f.Left
+		if f.Changes > 0 || f.Left > 0 {
+			t.log.Warn("pictures change too often for files of their own: the last file is encoded again",
+				"changes", f.Changes, "encoded", f.VideoCoded, "pictures", f.Pictures, "left_out", f.Left)
+		}
+		left += o.LeftOut
 		made = append(made, o)
 	}
 	return made, left, nil

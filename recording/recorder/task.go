@@ -80,6 +80,10 @@ type output struct {
 	To   time.Duration `json:"to"`
 	// N tells files of one kind and user apart.
 	N int `json:"n,omitempty"`
+	// Encoded, Changes and LeftOut are those of archive.SidecarVideo.
+	Encoded string `json:"encoded,omitempty"`
+	Changes int    `json:"changes,omitempty"`
+	LeftOut int    `json:"left_out,omitempty"`
 }
 
 // outputs is the result of a step that makes files.
