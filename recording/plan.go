@@ -1,6 +1,10 @@
 package recording
 
-import "time"
+import (
+	"encoding/json"
+	"net/url"
+	"time"
+)
 
 // Types of a recording.
 const (
@@ -96,6 +100,34 @@ func DefaultPlan() Plan {
 		CompositeFormats: []string{"mp4"}, IndividualFormats: []string{"auto"}, OutputTypes: []string{"audio_video"},
 		Resume: 180 * time.Second, KeepMovies: 7 * 24 * time.Hour,
 	}
+}
+
+// PreRolls tells whether packets of the last moments are kept for a recording
+// that may be ordered.
+func (p Plan) PreRolls() bool {
+	return p.PreRoll > 0 && (p.Composite != ModeDisabled || p.Individual != ModeDisabled || p.Raw != ModeDisabled)
+}
+
+// Public is a plan's JSON for others to read: of the destination, whose path
+// and query may be secrets, it says only the host.
+func Public(plan json.RawMessage) json.RawMessage {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(plan, &all) != nil {
+		return json.RawMessage("{}")
+	}
+	var destination string
+	if json.Unmarshal(all["destination"], &destination) == nil && destination != "" {
+		at := "hidden"
+		if u, err := url.Parse(destination); err == nil && u.Host != "" {
+			at = u.Scheme + "://" + u.Host
+		}
+		all["destination"], _ = json.Marshal(at)
+	}
+	out, err := json.Marshal(all)
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return out
 }
 
 // Spools tells whether packets are written from the first one on, before

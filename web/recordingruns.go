@@ -8,6 +8,7 @@ import (
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
+	"stillwatch/recording"
 	"stillwatch/web/api"
 )
 
@@ -111,7 +112,7 @@ func (s *Server) runBodies(ctx context.Context, rows []db.RecordingRow) ([]api.R
 			Lane: api.RecordingRunLane(r.Lane), State: api.RecordingRunState(r.State), Storage: r.Storage, Custom: orEmptyMap(r.Custom.V),
 			RequestedBy: r.RequestedBy, Mandatory: bool(r.Mandatory), Flagged: bool(r.Flagged), Hold: held[r.ID],
 			StartedAt: r.StartedAt.Time, StoppedAt: instantOrNil(r.StoppedAt), FinishedAt: instantOrNil(r.FinishedAt),
-			CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, Node: r.Node, Plan: jsonOr(r.Plan.V, "{}"),
+			CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, Node: r.Node, Plan: recording.Public(r.Plan.V),
 		}
 		if r.ErrorCode != 0 || r.Error != "" {
 			run.Error = &event.RecordingError{Code: r.ErrorCode, Message: r.Error}

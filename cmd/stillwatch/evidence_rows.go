@@ -12,12 +12,13 @@ import (
 	"stillwatch/internal/event"
 	"stillwatch/internal/evidence"
 	"stillwatch/internal/storage"
+	"stillwatch/recording"
 )
 
 func (x *exporter) recording(context.Context) error {
 	r := x.row
 	return x.add(evidence.Entry{Kind: "recording", ID: r.ID, At: r.StartedAt.Time, Until: until(r.StoppedAt), Actor: r.RequestedBy}, note{
-		"cid": r.CID, "session_id": r.SessionID, "node": r.Node, "type": r.Type, "lane": r.Lane, "state": r.State, "plan": r.Plan.V,
+		"cid": r.CID, "session_id": r.SessionID, "node": r.Node, "type": r.Type, "lane": r.Lane, "state": r.State, "plan": recording.Public(r.Plan.V),
 		"custom": r.Custom.V, "mandatory": bool(r.Mandatory), "flagged": bool(r.Flagged), "error_code": r.ErrorCode, "error": r.Error,
 	})
 }

@@ -205,7 +205,13 @@ func (w *writing) coded(ctx context.Context, video []feed, f soundFormat) error 
 }
 
 func (w *writing) ffmpeg(ctx context.Context, feeds []feed, args []string) error {
-	args = append(args, "-copyts", "-avoid_negative_ts", "disabled", "-muxpreload", "0", "-muxdelay", "0")
+	negative := "disabled"
+	if w.made.Format == "flv" {
+		// Its times have no sign, and an encoder of AAC begins before 0: all of
+		// the file is put later by that.
+		negative = "make_non_negative"
+	}
+	args = append(args, "-copyts", "-avoid_negative_ts", negative, "-muxpreload", "0", "-muxdelay", "0")
 	switch format := w.made.Format; format {
 	case "mp4":
 		args = append(args, "-video_track_timescale", fmt.Sprint(videoRate), "-movflags", "+faststart", "-f", "mp4")

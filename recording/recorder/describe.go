@@ -234,7 +234,7 @@ func (t *task) push(ctx context.Context, all []stored) error {
 func (t *task) manifest(all []stored) (string, error) {
 	m := evidence.New("recording:"+t.run.ID, "recorder", t.r.cfg.Now())
 	note, err := json.Marshal(map[string]any{
-		"cid": t.run.CID, "session_id": t.run.SessionID, "type": t.run.Type, "lane": t.run.Lane, "flagged": bool(t.run.Flagged), "plan": t.run.Plan.V,
+		"cid": t.run.CID, "session_id": t.run.SessionID, "type": t.run.Type, "lane": t.run.Lane, "flagged": bool(t.run.Flagged), "plan": recording.Public(t.run.Plan.V),
 	})
 	if err != nil {
 		return "", fmt.Errorf("write manifest: %w", err)

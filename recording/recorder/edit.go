@@ -71,7 +71,13 @@ func (r *Recorder) orderEdit(ctx context.Context, cid string, e edit, where, by 
 		}
 		plan.CompositeFormats, plan.Destination = []string{first.Format}, ""
 		id = event.NewID()
-		run, err := newRun(id, first.CID, first.SessionID, r.cfg.Node, first.Type, first.Lane, plan, first.StartedAt.Time)
+		lane := first.Lane
+		for _, f := range files {
+			if f.Lane == db.LaneEvidence {
+				lane = f.Lane // who may see the whole may see all of its parts
+			}
+		}
+		run, err := newRun(id, first.CID, first.SessionID, r.cfg.Node, first.Type, lane, plan, first.StartedAt.Time)
 		if err != nil {
 			return err
 		}

@@ -286,7 +286,7 @@ func (l *live) begin() {
 		return
 	}
 	l.ready = true
-	if l.plan.Spools() || l.plan.PreRoll > 0 && l.plan.Composite != recording.ModeDisabled {
+	if l.plan.Spools() || l.plan.PreRolls() {
 		l.open()
 	}
 	l.startAuto()

@@ -157,7 +157,7 @@ func (l *live) sync() {
 			l.note(raw.Entry{Kind: raw.Stopped, At: l.offset(l.r.cfg.Now()), RecordingID: id})
 		}
 	}
-	if len(l.runs) == 0 && !l.plan.Spools() && l.plan.PreRoll == 0 {
+	if len(l.runs) == 0 && !l.plan.Spools() && !l.plan.PreRolls() {
 		l.untap()
 	}
 }

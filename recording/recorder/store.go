@@ -130,7 +130,7 @@ func (t *task) put(ctx context.Context, store *archive.Store, n int, f output) (
 	s := stored{output: f, row: row}
 	encrypt := t.plan.EncryptTo
 	if f.Kind == kindManifest {
-		encrypt = "" // it holds names, sizes and hashes alone
+		encrypt = "" // it holds names, sizes, hashes and the plan, no content
 	}
 	files := make([]archive.File, len(f.Parts))
 	for i, part := range f.Parts {
