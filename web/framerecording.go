@@ -29,7 +29,7 @@ func (s *Server) StartFrameRecording(ctx context.Context, req api.StartFrameReco
 	if err := s.checkStorage(ctx, operation, storage); err != nil {
 		return nil, err
 	}
-	frames, err := FrameSettings(call.Settings.V)
+	frames, _, err := LiveSettings(call.Settings.V)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +124,6 @@ func CallFrames(ctx context.Context, d *db.DB, cid string) (on bool, egressID st
 	if err := d.NewSelect().Model(&row).Column("frame_egress_id", "settings").Where("cid = ?", cid).Scan(ctx); err != nil {
 		return false, "", FrameRecording{}, fmt.Errorf("read frame recording of %s: %w", cid, err)
 	}
-	settings, err = FrameSettings(row.Settings.V)
+	settings, _, err = LiveSettings(row.Settings.V)
 	return row.FrameEgressID != "", row.FrameEgressID, settings, err
 }

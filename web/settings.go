@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"stillwatch/recording"
 	"stillwatch/recording/permission"
@@ -24,6 +25,9 @@ const (
 	MaxInterval     = 60
 	DefaultInterval = 2
 )
+
+// maxInactivity bounds session.inactivity_timeout_seconds.
+const maxInactivity = 24 * 60 * 60
 
 // DefaultQuality is the frame height unless a setting says otherwise.
 const DefaultQuality = "720p"
@@ -99,7 +103,27 @@ type Limits struct {
 
 // SessionSettings are about the live run.
 type SessionSettings struct {
+	// InactivityTimeoutSeconds is how long a call that is to end when one is
+	// left alone waits for somebody to come back; 0 is DefaultInactivity.
 	InactivityTimeoutSeconds int `json:"inactivity_timeout_seconds"`
+	// EndCallWhenAlone ends the call, and hangs up the last one, when the other
+	// of the last two has left.
+	EndCallWhenAlone bool `json:"end_call_when_alone"`
+}
+
+// DefaultInactivity is how long somebody may be alone in a call that ends then:
+// a page that is loaded anew, or a connection that broke, is back by then.
+const DefaultInactivity = 10 * time.Second
+
+// aloneAfter is after how long alone the call ends, 0 is never.
+func (s SessionSettings) aloneAfter() time.Duration {
+	switch {
+	case !s.EndCallWhenAlone:
+		return 0
+	case s.InactivityTimeoutSeconds == 0:
+		return DefaultInactivity
+	}
+	return time.Duration(s.InactivityTimeoutSeconds) * time.Second
 }
 
 // Encryption is end to end, which leaves nothing to look at.
@@ -222,19 +246,23 @@ func (s Settings) check(prefix string) map[string]string {
 	atLeastZero("limits.max_duration_seconds", s.Limits.MaxDurationSeconds)
 	atLeastZero("backstage.join_ahead_time_seconds", s.Backstage.JoinAheadTimeSeconds)
 	atLeastZero("session.inactivity_timeout_seconds", s.Session.InactivityTimeoutSeconds)
+	if s.Session.InactivityTimeoutSeconds > maxInactivity {
+		fields[prefix+".session.inactivity_timeout_seconds"] = fmt.Sprintf("must be at most %d", maxInactivity)
+	}
 	return fields
 }
 
 func list(values []string) string { return strings.Join(values, ", ") }
 
-// FrameSettings reads the frame recording settings out of the settings JSON
-// of a call or a call type. What is missing has its default.
-func FrameSettings(settings json.RawMessage) (FrameRecording, error) {
+// LiveSettings reads out of the settings JSON of a call or a call type what
+// counts while it runs: how frames are recorded, and after how long alone the
+// last participant is hung up, 0 being never. What is missing has its default.
+func LiveSettings(settings json.RawMessage) (frames FrameRecording, aloneAfter time.Duration, err error) {
 	s := DefaultSettings()
 	if len(settings) > 0 {
 		if err := json.Unmarshal(settings, &s); err != nil {
-			return FrameRecording{}, fmt.Errorf("read frame settings: %w", err)
+			return FrameRecording{}, 0, fmt.Errorf("read settings: %w", err)
 		}
 	}
-	return s.FrameRecording, nil
+	return s.FrameRecording, s.Session.aloneAfter(), nil
 }

@@ -37,11 +37,14 @@ type Bus interface {
 	Consume(ctx context.Context, sub bus.Subscription) error
 }
 
-// FrameSettings are a call's frame recording settings: Mode is "auto-on",
-// "available" or "disabled".
-type FrameSettings struct {
+// Settings are those of a call that count while it runs. Mode is that of frame
+// recording: "auto-on", "available" or "disabled".
+type Settings struct {
 	Mode string
 	capture.Settings
+	// AloneAfter is how long somebody whom all others have left stays in the
+	// call before it ends; 0 is for as long as they like.
+	AloneAfter time.Duration
 }
 
 // Config is what a Node is made of. All but Log and Now are needed;
@@ -55,7 +58,7 @@ type Config struct {
 	Calls   Calls
 	Sampler Sampler
 	// Settings reads a call's settings as they stand in its row.
-	Settings func(json.RawMessage) (FrameSettings, error)
+	Settings func(json.RawMessage) (Settings, error)
 	Log      *slog.Logger
 	// Now may be nil: then time.Now.
 	Now func() time.Time
@@ -74,6 +77,7 @@ type Node struct {
 	queue  []func(context.Context) error
 	wake   chan struct{}
 	closed bool
+	alone  map[string]*time.Timer // by session id
 }
 
 // New makes a node.
@@ -84,7 +88,7 @@ func New(cfg Config) *Node {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Node{cfg: cfg, log: cfg.Log.With("component", "node"), timeout: writeTimeout, wake: make(chan struct{}, 1)}
+	return &Node{cfg: cfg, log: cfg.Log.With("component", "node"), timeout: writeTimeout, wake: make(chan struct{}, 1), alone: map[string]*time.Timer{}}
 }
 
 // SetParts gives the live calls and the sampler, which themselves need the
@@ -109,6 +113,9 @@ func (n *Node) Start(ctx context.Context) error {
 func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true
+	for _, t := range n.alone {
+		t.Stop() // what it would have put is not taken any more
+	}
 	n.mu.Unlock()
 	if n.stop != nil {
 		n.stop()

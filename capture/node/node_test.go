@@ -67,6 +67,7 @@ type rig struct {
 	bus   *bus.Bus
 	calls *fakeCalls
 	mode  string
+	alone time.Duration
 }
 
 func newRig(t *testing.T, mode string) *rig {
@@ -96,8 +97,8 @@ func (r *rig) newNode(t *testing.T) *Node {
 	t.Helper()
 	n := New(Config{
 		ID: "n1", DB: r.db, Bus: r.bus, Calls: r.calls, Sampler: r.calls,
-		Settings: func(json.RawMessage) (FrameSettings, error) {
-			return FrameSettings{Mode: r.mode, Settings: capture.Settings{IntervalSeconds: 2, Quality: "720p"}}, nil
+		Settings: func(json.RawMessage) (Settings, error) {
+			return Settings{Mode: r.mode, Settings: capture.Settings{IntervalSeconds: 2, Quality: "720p"}, AloneAfter: r.alone}, nil
 		},
 	})
 	if err := n.Start(t.Context()); err != nil {

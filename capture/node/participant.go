@@ -36,13 +36,21 @@ func (n *Node) ParticipantJoined(p call.Participant) {
 		if !open {
 			n.cfg.Calls.EndCall(cid, "the call has ended")
 		}
+		if err := n.lookTogether(ctx, cid, p.Session.ID); err != nil {
+			return err
+		}
 		return n.muteAgain(ctx, cid, p.UserID)
 	})
 }
 
 // ParticipantLeft closes a connection's row.
 func (n *Node) ParticipantLeft(p call.Participant, reason string) {
-	n.enqueue(func(ctx context.Context) error { return n.leave(ctx, p, reason) })
+	n.enqueue(func(ctx context.Context) error {
+		if err := n.leave(ctx, p, reason); err != nil {
+			return err
+		}
+		return n.lookAlone(ctx, p.Session.CID, p.Session.ID)
+	})
 }
 
 func (n *Node) join(ctx context.Context, p call.Participant) error {

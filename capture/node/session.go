@@ -22,6 +22,7 @@ func (n *Node) SessionStarted(s call.Session) {
 // SessionEnded closes the session's row and its frame recording.
 func (n *Node) SessionEnded(s call.Session) {
 	n.enqueue(func(ctx context.Context) error {
+		n.notAlone(s.ID)
 		return n.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error { return n.endSession(ctx, tx, s.CID, s.ID, s.EndedAt) })
 	})
 }

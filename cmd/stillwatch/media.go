@@ -38,7 +38,7 @@ func (p *Program) startCapture(ctx context.Context) error {
 	if err := p.begin(ctx, "frame rows", rows); err != nil {
 		return err
 	}
-	p.node = node.New(node.Config{ID: id, DB: p.db, Bus: p.bus, Settings: frameSettings, Log: p.log})
+	p.node = node.New(node.Config{ID: id, DB: p.db, Bus: p.bus, Settings: liveSettings, Log: p.log})
 	p.sampler = capture.NewSampler(capture.Config{
 		Node: id, Workers: p.workers(), Imager: p.pictures, Store: p.blobs, External: p.stores, Publisher: p.bus, Rows: rows, Tensors: p.tensors,
 		Retention: p.cfg.Capture.Retention, Log: p.log,
@@ -105,13 +105,15 @@ func refusal(err error) error {
 	return err
 }
 
-// frameSettings reads the frame recording part of a call's settings.
-func frameSettings(raw json.RawMessage) (node.FrameSettings, error) {
-	s, err := web.FrameSettings(raw)
+// liveSettings reads of a call's settings what its node needs.
+func liveSettings(raw json.RawMessage) (node.Settings, error) {
+	s, alone, err := web.LiveSettings(raw)
 	if err != nil {
-		return node.FrameSettings{}, err
+		return node.Settings{}, err
 	}
-	return node.FrameSettings{Mode: s.Mode, Settings: capture.Settings{IntervalSeconds: s.CaptureIntervalInSeconds, Quality: s.Quality}}, nil
+	return node.Settings{
+		Mode: s.Mode, Settings: capture.Settings{IntervalSeconds: s.CaptureIntervalInSeconds, Quality: s.Quality}, AloneAfter: alone,
+	}, nil
 }
 
 // nodeID is made at the first start and kept, so that orders that were sent

@@ -190,3 +190,35 @@ func TestAPublisherIsRecordedByEarAlone(t *testing.T) {
 		t.Errorf("files have %v", got)
 	}
 }
+
+// TestTheLastOfTwoIsHungUp: where the call type says so, and after the time in
+// which the other one could have come back.
+func TestTheLastOfTwoIsHungUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: package node tests it without the media")
+	}
+	r := startRig(t)
+	r.calltype(`{"frame_recording":{"mode":"disabled"},"session":{"end_call_when_alone":true,"inactivity_timeout_seconds":2}}`)
+	ada, ben := r.speak("default:two", "ada", small(t, "neutral", event.VP8), 400), r.speak("default:two", "ben", small(t, "drawing", event.VP8), 600)
+	ada.Close()
+	ada = r.speak("default:two", "ada", small(t, "neutral", event.VP8), 400) // back in time
+	select {
+	case <-ben.Gone():
+		t.Fatal("the call ended although ada came back")
+	case <-time.After(4 * time.Second):
+	}
+	ada.Close()
+	select {
+	case <-ben.Gone():
+	case <-time.After(60 * time.Second):
+		t.Fatal("ben is alone and is not hung up")
+	}
+	testkit.Eventually(t, 30*time.Second, func() bool { return len(r.hook.of(event.CallEnded)) == 1 }, "the call's end is told")
+	var body event.CallEnding
+	if err := json.Unmarshal(r.hook.of(event.CallEnded)[0].body, &body); err != nil || body.Reason != "alone in the call" || body.CallCID != "default:two" {
+		t.Errorf("told %+v, %v", body, err)
+	}
+	if _, err := r.join("default:two", "ada", small(t, "neutral", event.VP8)); err == nil {
+		t.Error("ada may join a call that has ended")
+	}
+}
