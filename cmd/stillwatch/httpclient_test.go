@@ -45,6 +45,7 @@ var mayUse = map[string]map[string]string{
 	"internal/bus": {"NewClient": "our own Redis, from the settings or on a socket in the data folder"},
 	"internal/blob": {
 		"NewClient":         "of Google's storage, over netguard's HTTP client",
+		"Client":            "asks the operator's own bucket",
 		"LoadDefaultConfig": "keys and region of the operator's own bucket and the machine's role; requests to storages from the API go through netguard",
 	},
 	"internal/synthetic": {

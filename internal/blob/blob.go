@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"path"
 	"strings"
 	"time"
@@ -52,6 +53,7 @@ type Store struct {
 	dir    string // of a store in a folder
 	kind   string // of an external storage
 	s3     *s3Bucket
+	http   *http.Client // of a store that has a client of its own
 	signer signer
 	now    func() time.Time
 	// elsewhere finds the store of objects that are not in this one.
@@ -64,19 +66,25 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
 	}
-	bucket, dir, err := openBucket(ctx, cfg)
-	if err != nil {
+	s := &Store{signer: signer, now: cfg.Now}
+	if err := s.open(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
 	}
-	s := &Store{bucket: bucket, dir: dir, signer: signer, now: cfg.Now, s3: s3Of(bucket, cfg.URL)}
+	s.s3 = s3Of(s.bucket, cfg.URL)
 	if s.now == nil {
 		s.now = time.Now
 	}
 	return s, nil
 }
 
-// Close releases the store.
-func (s *Store) Close() error { return s.bucket.Close() }
+// Close releases the store, and the connections that nothing uses any more.
+func (s *Store) Close() error {
+	err := s.bucket.Close()
+	if s.http != nil {
+		s.http.CloseIdleConnections()
+	}
+	return err
+}
 
 // Put stores body under key at once: a reader sees the old object or the new
 // one, never a part. An empty contentType is made from the key's extension.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net/http"
 	"net/url"
 	"path"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -18,23 +20,23 @@ import (
 	"gocloud.dev/blob/s3blob"
 )
 
-// openBucket opens what cfg.URL names; dir is set for a folder.
-func openBucket(ctx context.Context, cfg Config) (bucket *blob.Bucket, dir string, err error) {
+// open opens what cfg.URL names.
+func (s *Store) open(ctx context.Context, cfg Config) error {
 	u, err := url.Parse(cfg.URL)
 	if err != nil {
-		return nil, "", fmt.Errorf("read address: %w", err)
+		return fmt.Errorf("read address: %w", err)
 	}
 	switch u.Scheme {
 	case "file":
-		return openFolder(u)
+		s.bucket, s.dir, err = openFolder(u)
 	case "mem":
-		return memblob.OpenBucket(nil), "", nil
+		s.bucket = memblob.OpenBucket(nil)
 	case "s3":
-		bucket, err = openS3(ctx, u, cfg)
-		return bucket, "", err
+		err = s.openS3(ctx, u, cfg)
 	default:
-		return nil, "", fmt.Errorf("unknown scheme %q; want file or s3", u.Scheme)
+		return fmt.Errorf("unknown scheme %q; want file or s3", u.Scheme)
 	}
+	return err
 }
 
 // openFolder writes a temporary file beside the object and renames it, which
@@ -54,9 +56,9 @@ func openFolder(u *url.URL) (bucket *blob.Bucket, dir string, err error) {
 	return bucket, dir, err
 }
 
-func openS3(ctx context.Context, u *url.URL, cfg Config) (*blob.Bucket, error) {
+func (s *Store) openS3(ctx context.Context, u *url.URL, cfg Config) error {
 	if u.Host == "" {
-		return nil, errors.New("s3:// names no bucket")
+		return errors.New("s3:// names no bucket")
 	}
 	q := u.Query()
 	var opts []func(*awsconfig.LoadOptions) error
@@ -69,9 +71,13 @@ func openS3(ctx context.Context, u *url.URL, cfg Config) (*blob.Bucket, error) {
 	}
 	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("load S3 configuration: %w", err)
+		return fmt.Errorf("load S3 configuration: %w", err)
 	}
+	// The library's own client keeps its connections to itself; this one has
+	// its transport, and can be told to hang up.
+	s.http = &http.Client{Transport: awshttp.NewBuildableClient().GetTransport(), CheckRedirect: sameMethod}
 	client := s3.NewFromConfig(awsCfg, func(o *s3.Options) {
+		o.HTTPClient = s.http
 		if endpoint := q.Get("endpoint"); endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
 		}
@@ -80,15 +86,31 @@ func openS3(ctx context.Context, u *url.URL, cfg Config) (*blob.Bucket, error) {
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	})
-	bucket, err := s3blob.OpenBucket(ctx, client, u.Host, nil)
-	if err != nil {
-		return nil, err
+	if s.bucket, err = s3blob.OpenBucket(ctx, client, u.Host, nil); err != nil {
+		return err
 	}
 	if prefix := u.Path; len(prefix) > 1 {
-		bucket = blob.PrefixedBucket(bucket, prefix[1:]+"/")
+		s.bucket = blob.PrefixedBucket(s.bucket, prefix[1:]+"/")
 	}
-	return bucket, nil
+	return nil
 }
+
+// sameMethod follows the redirects that keep the method, as the library's own
+// client does: S3 sends 307 while a new bucket's name is not known everywhere.
+// The others are answers: they name no place where the same can be asked.
+func sameMethod(r *http.Request, via []*http.Request) error {
+	kept := r.Response.StatusCode == http.StatusTemporaryRedirect || r.Response.StatusCode == http.StatusPermanentRedirect
+	if !kept || len(via) >= maxRedirects {
+		return http.ErrUseLastResponse
+	}
+	if r.URL.Host != via[len(via)-1].URL.Host {
+		r.Header.Del("X-Amz-Security-Token") // net/http does so with Authorization
+	}
+	return nil
+}
+
+// maxRedirects is net/http's own bound.
+const maxRedirects = 10
 
 // contentTypes are those of the objects we write; the system's own table
 // differs from machine to machine.

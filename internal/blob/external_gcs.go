@@ -60,7 +60,13 @@ func (e External) openGCS(ctx context.Context) (*blob.Bucket, error) {
 		return nil, fmt.Errorf("read credentials: %w", err)
 	}
 	authorized.CheckRedirect = e.HTTP.CheckRedirect
-	opts := []option.ClientOption{option.WithHTTPClient(&authorized.Client), option.WithEndpoint("https://storage.googleapis.com/storage/v1/")}
+	// The client brings its tokens itself. Unless it is told that there is
+	// nothing to look for, the library looks for the machine's own credentials:
+	// in files, and by asking the cloud's metadata service past netguard.
+	opts := []option.ClientOption{
+		option.WithHTTPClient(&authorized.Client), option.WithoutAuthentication(),
+		option.WithEndpoint("https://storage.googleapis.com/storage/v1/"),
+	}
 	if at, ok := ctx.Value(gcsEndpointKey{}).(string); ok {
 		opts = append(opts, option.WithEndpoint(at))
 	}

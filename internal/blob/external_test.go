@@ -51,7 +51,7 @@ func externalS3(t *testing.T) External {
 func externalAzure(t *testing.T) External {
 	a := testkit.Azurite(t, func(a testkit.AzureBlobs) error {
 		e := External{AzureAccount: a.Account, AzureKey: a.Key}
-		c, err := e.azureClient(a.Endpoint+"/"+a.Container, azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}})
+		c, err := e.azureClient(a.Endpoint+"/"+a.Container, azcore.ClientOptions{Transport: guarded(t), Retry: policy.RetryOptions{MaxRetries: -1}})
 		if err == nil {
 			_, err = c.Create(t.Context(), nil)
 		}
