@@ -29,7 +29,8 @@ func (t *task) movieOptions(ctx context.Context, from, to time.Duration) (compos
 	o := composite.Options{
 		Quality: p.Quality, Level: p.Level, Layout: l, From: from, To: to, Names: p.ShowNames, Background: p.Background, Watermark: p.Watermark,
 		Blur: p.BlurBystanders, Formats: p.CompositeFormats, Cut: earlyLength,
-		Arrange: layout.Options{Omit: p.Omit},
+		// Who only speaks, or turns the camera off, is there all the same.
+		Arrange: layout.Options{Omit: p.Omit, CardWhenOff: true},
 	}
 	if p.LargeGrid || t.evidence() {
 		o.Arrange.MaxTiles = 25
