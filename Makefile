@@ -9,7 +9,7 @@ export GOFLAGS := -buildvcs=false
 .PHONY: help setup setup-test build run test unit race lint generate bench nightly fresh clean
 
 help: ## print this menu
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z/-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what running needs (Debian packages, models) - safe to repeat
 	@.ci/setup run
@@ -22,6 +22,10 @@ setup-test: setup ## install what the tests need besides
 build: ## compile bin/stillwatch
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags "-X main.version=$$(git describe --tags --always --dirty 2>/dev/null || echo dev)" -o $(BIN) ./cmd/stillwatch
+
+bin/stillwatch-verify: ## compile a static program that verifies evidence on any Linux
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/stillwatch
 
 run: setup ## start the server with a synthetic call and print the address to open
 	$(BIN) demo

@@ -31,11 +31,17 @@ func migrate(ctx context.Context, d *bun.DB) error {
 // session lock lets several processes start at once.
 func migrator(d *bun.DB) (*goose.Provider, error) {
 	gooseDialect := goose.DialectSQLite3
-	words := []string{"{{serial}}", "INTEGER PRIMARY KEY AUTOINCREMENT", "{{elements}}", "json_each", "{{json}}", "TEXT"}
+	words := []string{
+		"{{serial}}", "INTEGER PRIMARY KEY AUTOINCREMENT", "{{elements}}", "json_each", "{{json}}", "TEXT",
+		"{{append_only}}", sqliteAppendOnly, "{{append_only_end}}", sqliteAppendOnlyEnd,
+	}
 	opts := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if d.Dialect().Name() == dialect.PG {
 		gooseDialect = goose.DialectPostgres
-		words = []string{"{{serial}}", "BIGSERIAL PRIMARY KEY", "{{elements}}", "jsonb_array_elements", "{{json}}", "JSONB"}
+		words = []string{
+			"{{serial}}", "BIGSERIAL PRIMARY KEY", "{{elements}}", "jsonb_array_elements", "{{json}}", "JSONB",
+			"{{append_only}}", postgresAppendOnly, "{{append_only_end}}", postgresAppendOnlyEnd,
+		}
 		locker, err := lock.NewPostgresSessionLocker()
 		if err != nil {
 			return nil, err
@@ -51,7 +57,8 @@ func migrator(d *bun.DB) (*goose.Provider, error) {
 
 // rendered is a folder of SQL in which the dialect's own words are filled in
 // on reading: {{serial}}, a primary key that counts by itself; {{elements}}, the
-// function that gives a JSON array's elements as rows; {{json}}, JSON's type.
+// function that gives a JSON array's elements as rows; {{json}}, JSON's type;
+// {{append_only}}, what keeps the audit from being changed.
 type rendered struct {
 	fs.FS
 	words *strings.Replacer
