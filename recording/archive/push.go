@@ -57,7 +57,12 @@ const maxPushFiles = 1<<16 - 1
 
 // PushFile is a file to push.
 type PushFile struct {
+	// Path on this machine. Or else Open reads the Size bytes of it from
+	// elsewhere: what is encrypted goes as it is stored, so that the manifest's
+	// hashes are of what arrives, and another try sends the same bytes.
 	Path        string
+	Open        func(ctx context.Context) (io.ReadCloser, error)
+	Size        int64
 	Name        string
 	ContentType string
 	// Meta goes with it as JSON; nil for none.
@@ -87,7 +92,7 @@ func Push(ctx context.Context, client *http.Client, url, id string, conference a
 	pr, pw := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
-		err := writePush(pw, conference, files)
+		err := writePush(ctx, pw, conference, files)
 		pw.CloseWithError(err)
 		written <- err
 	}()
@@ -147,7 +152,7 @@ func post(ctx context.Context, client *http.Client, url, id string, body io.Read
 	return res.StatusCode, nil
 }
 
-func writePush(w io.Writer, conference any, files []PushFile) error {
+func writePush(ctx context.Context, w io.Writer, conference any, files []PushFile) error {
 	if _, err := io.WriteString(w, pushMagic); err != nil {
 		return err
 	}
@@ -155,28 +160,44 @@ func writePush(w io.Writer, conference any, files []PushFile) error {
 		return err
 	}
 	for i, f := range files {
-		if err := pushFile(w, uint16(i+1), f); err != nil {
+		if err := pushFile(ctx, w, uint16(i+1), f); err != nil {
 			return err
 		}
 	}
 	return pushJSON(w, pushEnd, 0, struct{}{})
 }
 
-func pushFile(w io.Writer, n uint16, f PushFile) error {
+// open reads the file, and tells its size.
+func (f PushFile) open(ctx context.Context) (io.ReadCloser, int64, error) {
+	if f.Open != nil {
+		r, err := f.Open(ctx)
+		return r, f.Size, err
+	}
 	file, err := os.Open(f.Path)
 	if err != nil {
-		return &local{err}
+		return nil, 0, &local{err}
 	}
-	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return &local{err}
+		return nil, 0, &local{errors.Join(err, file.Close())}
 	}
-	if err := pushJSON(w, pushMeta, n, pushFileMeta{f.Name, or(f.ContentType, "application/octet-stream"), info.Size(), f.Meta}); err != nil {
+	return file, info.Size(), nil
+}
+
+func pushFile(ctx context.Context, w io.Writer, n uint16, f PushFile) error {
+	file, size, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := pushJSON(w, pushMeta, n, pushFileMeta{f.Name, or(f.ContentType, "application/octet-stream"), size, f.Meta}); err != nil {
 		return err
 	}
 	sums := newSums()
-	from := &reading{file, sums}
+	from := io.Reader(io.TeeReader(file, sums))
+	if f.Open == nil {
+		from = &reading{file, sums} // whose errors are this machine's
+	}
 	for buf := make([]byte, 256<<10); ; {
 		read, err := io.ReadFull(from, buf)
 		if read > 0 {
@@ -191,8 +212,12 @@ func pushFile(w io.Writer, n uint16, f PushFile) error {
 			return err
 		}
 	}
-	if sums.size != info.Size() {
-		return &local{fmt.Errorf("push %s: it changed from %d to %d bytes on its way", f.Path, info.Size(), sums.size)}
+	if sums.size != size {
+		err := fmt.Errorf("push %s: it changed from %d to %d bytes on its way", f.Name, size, sums.size)
+		if f.Open != nil {
+			return err // perhaps the store broke off
+		}
+		return &local{err}
 	}
 	return pushJSON(w, pushEnd, n, pushFileEnd{sums.size, hex.EncodeToString(sums.sha256.Sum(nil))})
 }

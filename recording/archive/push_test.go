@@ -184,7 +184,7 @@ func TestPushFailures(t *testing.T) {
 func TestAPushThatIsCutOffIsSeen(t *testing.T) {
 	t.Parallel()
 	var whole bytes.Buffer
-	noErr(t, writePush(&whole, map[string]int{"n": 1}, []PushFile{{Path: file(t, t.TempDir(), "a", 3000), Name: "a"}}))
+	noErr(t, writePush(t.Context(), &whole, map[string]int{"n": 1}, []PushFile{{Path: file(t, t.TempDir(), "a", 3000), Name: "a"}}))
 	if _, err := receive(bytes.NewReader(whole.Bytes())); err != nil {
 		t.Fatal(err)
 	}

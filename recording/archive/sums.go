@@ -104,7 +104,7 @@ func (s *sums) md() string  { return hex.EncodeToString(s.md5.Sum(nil)) }
 
 // reading reads a local file: its errors are ours.
 type reading struct {
-	f    *os.File
+	f    io.Reader
 	sums *sums
 }
 

@@ -1,9 +1,12 @@
 package recorder
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -148,26 +151,52 @@ func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
 		if s.row.Kind != kindMovie || len(s.Parts) != 1 {
 			continue
 		}
-		pictures, err := archive.ContactSheet(ctx, filepath.Join(t.dir, s.Parts[0]), t.dir, s.row.Media.V)
+		dir, err := t.pictures(ctx, s)
 		if err != nil {
 			t.log.Warn("a movie has no contact sheet", "file", s.row.Filename, "err", err)
 			break
 		}
-		for n, p := range []struct{ path, kind, track string }{
-			{pictures.ThumbnailBlurred, kindPicture, "blurred"},
-			{pictures.SheetBlurred, kindSheet, "blurred"},
-			{pictures.Thumbnail, kindPicture, "plain"},
-			{pictures.Sheet, kindSheet, "plain"},
+		for n, p := range []struct{ name, kind, track string }{
+			{"thumbnail-blurred.jpg", kindPicture, "blurred"},
+			{"sheet-blurred.jpg", kindSheet, "blurred"},
+			{"thumbnail.jpg", kindPicture, "plain"},
+			{"sheet.jpg", kindSheet, "plain"},
 		} {
-			name, err := filepath.Rel(t.dir, p.path)
-			if err != nil {
-				return nil, fmt.Errorf("name %s: %w", p.path, err)
-			}
-			out = append(out, output{Parts: []string{name}, Kind: p.kind, Format: "jpg", Track: p.track, From: from, To: to, N: n})
+			out = append(out, output{Parts: []string{filepath.Join(dir, p.name)}, Kind: p.kind, Format: "jpg", Track: p.track, From: from, To: to, N: n})
 		}
 		break
 	}
 	return out, nil
+}
+
+// pictures makes the pictures of a movie, or finds them made: what is made
+// again is another file to the store. It returns the name of their folder.
+func (t *task) pictures(ctx context.Context, s stored) (string, error) {
+	const name = "pictures"
+	dir := filepath.Join(t.dir, name)
+	if _, err := os.Stat(dir); err == nil {
+		return name, nil
+	}
+	part := dir + ".part"
+	if err := errors.Join(os.RemoveAll(part), os.Mkdir(part, 0o700)); err != nil {
+		return "", fmt.Errorf("make work folder: %w", err)
+	}
+	if _, err := archive.ContactSheet(ctx, filepath.Join(t.dir, s.Parts[0]), part, s.row.Media.V); err != nil {
+		return "", err
+	}
+	if err := os.Rename(part, dir); err != nil {
+		return "", fmt.Errorf("keep pictures: %w", err)
+	}
+	return name, nil
+}
+
+// write writes a file into the work folder, unless it says the same already.
+func (t *task) write(name string, text []byte) error {
+	path := filepath.Join(t.dir, name)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+		return nil
+	}
+	return os.WriteFile(path, text, 0o600)
 }
 
 // span is from the first beginning of the files to their last end.
@@ -199,7 +228,7 @@ func (t *task) sidecar(all []stored, from, to time.Duration) (string, error) {
 		return "", fmt.Errorf("write metadata: %w", err)
 	}
 	const name = "metadata.json"
-	if err := os.WriteFile(filepath.Join(t.dir, name), append(text, '\n'), 0o600); err != nil {
+	if err := t.write(name, append(text, '\n')); err != nil {
 		return "", fmt.Errorf("write metadata: %w", err)
 	}
 	return name, nil
@@ -213,13 +242,19 @@ func (t *task) push(ctx context.Context, all []stored) error {
 	var files []archive.PushFile
 	for _, s := range all {
 		for i, part := range s.Parts {
-			files = append(files, archive.PushFile{
-				Path: filepath.Join(t.dir, part), Name: filepath.Base(s.parts[i].Key), ContentType: "",
+			put := s.parts[i]
+			f := archive.PushFile{
+				Path: filepath.Join(t.dir, part), Name: filepath.Base(put.Key), ContentType: "",
 				Meta: map[string]any{
 					"kind": s.row.Kind, "format": s.row.Format, "user_id": s.UserID, "track_type": s.Track,
-					"start_time": s.row.StartedAt.UTC(), "end_time": s.row.EndedAt.UTC(),
+					"start_time": s.row.StartedAt.UTC(), "end_time": s.row.EndedAt.UTC(), "encrypted": put.Encrypted,
 				},
-			})
+			}
+			if put.Encrypted { // nobody gets what the key was given to hide
+				f.Path, f.Size = "", put.Size
+				f.Open = func(ctx context.Context) (io.ReadCloser, error) { return t.r.cfg.Objects.Open(ctx, put.Ref) }
+			}
+			files = append(files, f)
 		}
 	}
 	about := map[string]any{
@@ -232,7 +267,8 @@ func (t *task) push(ctx context.Context, all []stored) error {
 // manifest chains and signs what was stored: every object with its size and
 // hash, and by which plan it was made.
 func (t *task) manifest(all []stored) (string, error) {
-	m := evidence.New("recording:"+t.run.ID, "recorder", t.r.cfg.Now())
+	// The time of the step's order, so that another try makes the same.
+	m := evidence.New("recording:"+t.run.ID, "recorder", t.job.CreatedAt.Time)
 	note, err := json.Marshal(map[string]any{
 		"cid": t.run.CID, "session_id": t.run.SessionID, "type": t.run.Type, "lane": t.run.Lane, "flagged": bool(t.run.Flagged), "plan": recording.Public(t.run.Plan.V),
 	})
@@ -270,7 +306,7 @@ func (t *task) manifest(all []stored) (string, error) {
 		return "", fmt.Errorf("write manifest: %w", err)
 	}
 	const name = "manifest.json"
-	if err := os.WriteFile(filepath.Join(t.dir, name), text, 0o600); err != nil {
+	if err := t.write(name, text); err != nil {
 		return "", fmt.Errorf("write manifest: %w", err)
 	}
 	return name, nil

@@ -1,11 +1,7 @@
 package recorder
 
 import (
-	"bytes"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -146,69 +142,6 @@ func (w *world) oldest(s *scene) time.Duration {
 	}
 	w.t.Fatal("no picture is left")
 	return 0
-}
-
-func TestEncryptedRecordingsLeaveNoPlaintext(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("gpg"); err != nil {
-		t.Skip("gpg is not installed")
-	}
-	home, err := os.MkdirTemp("", "gpg") // sockets of its agent have short names only
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run()
-		_ = os.RemoveAll(home)
-	})
-	gpg := func(args ...string) []byte {
-		t.Helper()
-		var stderr bytes.Buffer
-		cmd := exec.Command("gpg", append([]string{"--homedir", home, "--quiet", "--batch", "--passphrase", ""}, args...)...)
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("gpg %v: %v: %s", args, err, &stderr)
-		}
-		return out
-	}
-	gpg("--quick-gen-key", "archive <archive@example.test>", "future-default", "default", "never")
-	key := string(gpg("--armor", "--export"))
-	w := newWorld(t, func(p *recording.Plan) {
-		oneMovie(p)
-		p.EncryptTo, p.Filename = key, "vault/{{call_id}}/{{date}}-{{uuid}}"
-	})
-	w.short("sealed").end(2 * time.Second)
-	run := w.until("default:sealed", db.RecordingReady, time.Minute)
-	w.gone()
-	files := w.files(run.ID)
-	movie := files[kindMovie][0]
-	if want := "vault/sealed/" + movie.StartedAt.UTC().Format("20060102") + "-" + run.ID + ".mp4.gpg"; movie.ObjectKey != want || !bool(movie.Encrypted) {
-		t.Errorf("the movie is %s, want %s", movie.ObjectKey, want)
-	}
-	plain := gpg("--decrypt", w.path(movie.ObjectKey))
-	path := filepath.Join(t.TempDir(), "plain.mp4")
-	if err := os.WriteFile(path, plain, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("ffmpeg", "-v", "error", "-xerror", "-i", path, "-f", "null", "-").CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("what was decrypted does not play: %v\n%s", err, out)
-	}
-	err = filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), "x.db") {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		for _, mark := range []string{"ftypisom", "\xff\xd8\xff", "\"videos\""} {
-			if bytes.Contains(text, []byte(mark)) {
-				t.Errorf("%s holds plaintext: %q", path, mark)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
 }
 
 func TestSlicesAndTooManyForAMix(t *testing.T) {
