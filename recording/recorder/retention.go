@@ -206,7 +206,10 @@ func (r *Recorder) sweepWork(ctx context.Context) error {
 		}
 		if !needed {
 			errs = append(errs, r.clean(d.Name()))
+			continue
 		}
+		// Another worker may have been at it when it failed.
+		errs = append(errs, r.cleanSealed(ctx, d.Name()))
 	}
 	return errors.Join(errs...)
 }

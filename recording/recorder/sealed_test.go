@@ -193,3 +193,37 @@ func (w *world) nothingElse(runID string) {
 		w.t.Error(err)
 	}
 }
+
+func TestAnEncryptedRecordingThatFailsLeavesNoPlaintext(t *testing.T) {
+	t.Parallel()
+	_, key := keyring(t)
+	w := newWorld(t, func(p *recording.Plan) { oneMovie(p); p.EncryptTo = key })
+	w.objects.fail(func(string) error { return answer(http.StatusForbidden) })
+	s := w.short("failed")
+	s.end(2 * time.Second)
+	run := w.until("default:failed", db.RecordingFailed, 2*time.Minute)
+	w.eventually(func() bool { _, err := os.Stat(w.workDir(run.ID)); return os.IsNotExist(err) }, "what was made is gone")
+	if left := w.plaintext(); len(left) > 0 {
+		t.Errorf("plaintext is left in %v", left)
+	}
+	w.kept(s)
+	// What a worker that came late has left goes as well.
+	late := filepath.Join(w.workDir(run.ID), "movie0")
+	if err := os.MkdirAll(late, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sweepWork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(late); !os.IsNotExist(err) {
+		t.Errorf("a sweep leaves it: %v", err)
+	}
+	w.objects.fail(nil)
+	if err := w.Desk().Retry(t.Context(), run.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.until("default:failed", db.RecordingReady, time.Minute)
+	if n := len(w.files(run.ID)[kindMovie]); n != 1 {
+		t.Errorf("%d movies after another try", n)
+	}
+}

@@ -125,6 +125,9 @@ func (r *Recorder) failed(j *job.Job, cause error, log *slog.Logger) {
 	case gone:
 		r.count.failed.Add(1)
 		log.Error("recording failed; its packets are kept", "err", cause)
+		if err := r.cleanSealed(ctx, j.RecordingID); err != nil {
+			log.Warn("what was made of a recording that is encrypted goes with the next sweep", "err", err)
+		}
 	default:
 		log.Warn("step failed and is tried again", "err", cause, "attempt", j.Attempts+1)
 	}

@@ -1,0 +1,48 @@
+package recorder
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/uptrace/bun"
+
+	"stillwatch/internal/db"
+)
+
+// sealed tells whether what is stored of a run is encrypted to a key: then
+// what was made of it on the way is not kept for longer than it is worked on.
+func sealed(run db.RecordingRow) bool {
+	t := task{run: run}
+	return t.readPlan() == nil && t.plan.EncryptTo != ""
+}
+
+// cleanSealed removes what was made of a sealed recording that has failed, as
+// long as there is something to make it of again. A retry that comes at the
+// same time waits, and then begins from there.
+func (r *Recorder) cleanSealed(ctx context.Context, recordingID string) error {
+	return r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		// The update comes first: on PostgreSQL it is what locks the row.
+		_, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("updated_at = updated_at").Where("id = ?", recordingID).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("lock recording %s: %w", recordingID, err)
+		}
+		var run db.RecordingRow
+		err = tx.NewSelect().Model(&run).Where("id = ?", recordingID).Where("state = ?", db.RecordingFailed).Scan(ctx)
+		if db.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read recording %s: %w", recordingID, err)
+		}
+		if !sealed(run) || !r.canBegin(run) {
+			return nil
+		}
+		return r.clean(run.ID)
+	})
+}
+
+// canBegin tells whether a recording can be made again from its packets.
+func (r *Recorder) canBegin(run db.RecordingRow) bool {
+	_, err := r.openRaw(run.SessionID)
+	return err == nil
+}
