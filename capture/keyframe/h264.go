@@ -1,19 +1,10 @@
 package keyframe
 
-import "bytes"
+import (
+	"bytes"
 
-// NAL unit types (H.264 table 7-1; RFC 6184, table 1).
-const (
-	nalIDR   = 5
-	nalSPS   = 7
-	nalPPS   = 8
-	nalAUD   = 9
-	nalSTAPA = 24
-	nalFUA   = 28
+	"stillwatch/internal/codec"
 )
-
-// maxParameterSet bounds an SPS or PPS in bytes; real ones have some dozens.
-const maxParameterSet = 2048
 
 // h264 reads RFC 6184 payloads of packetization modes 0 and 1.
 type h264 struct {
@@ -30,17 +21,17 @@ func newH264(sets [][]byte) *h264 {
 }
 
 func (h *h264) inspect(payload []byte) hint {
-	switch typ := payload[0] & 0x1f; {
-	case typ == nalSTAPA:
+	switch typ := codec.NALType(payload[0]); {
+	case typ == codec.NALSTAPA:
 		return h.inspectSTAPA(payload)
-	case typ == nalFUA:
+	case typ == codec.NALFUA:
 		if len(payload) < 2 {
 			return hint{}
 		}
 		return hint{class: sliceClass(payload[1] & 0x1f)}
 	default:
 		h.learn(payload)
-		return hint{class: sliceClass(typ), start: typ == nalSPS || typ == nalAUD, top: allLayers}
+		return hint{class: sliceClass(typ), start: typ == codec.NALSPS || typ == codec.NALAUD, top: allLayers}
 	}
 }
 
@@ -48,10 +39,10 @@ func (h *h264) inspectSTAPA(payload []byte) hint {
 	ht := hint{top: allLayers}
 	first := true
 	for nal := range stapUnits(payload) {
-		typ := nal[0] & 0x1f
+		typ := codec.NALType(nal[0])
 		h.learn(nal)
 		if first {
-			ht.start = typ == nalSPS || typ == nalAUD
+			ht.start = typ == codec.NALSPS || typ == codec.NALAUD
 		}
 		first = false
 		ht.class = max(ht.class, sliceClass(typ))
@@ -62,7 +53,7 @@ func (h *h264) inspectSTAPA(payload []byte) hint {
 // sliceClass: a picture of IDR slices has no others (H.264, section 7.4.1.2.4).
 func sliceClass(typ byte) class {
 	switch {
-	case typ == nalIDR:
+	case typ == codec.NALIDR:
 		return key
 	case typ >= 1 && typ <= 4:
 		return delta
@@ -75,31 +66,28 @@ func sliceClass(typ byte) class {
 // section 5.7.1) up to the first that is cut off.
 func stapUnits(payload []byte) func(func([]byte) bool) {
 	return func(yield func([]byte) bool) {
-		for b := payload[1:]; len(b) >= 2; {
-			n := int(b[0])<<8 | int(b[1])
-			if b = b[2:]; n > len(b) {
+		for b := payload[1:]; ; {
+			nal, rest, ok := codec.CutSTAP(b)
+			if !ok || len(nal) > 0 && !yield(nal) {
 				return
 			}
-			if n > 0 && !yield(b[:n]) {
-				return
-			}
-			b = b[n:]
+			b = rest
 		}
 	}
 }
 
 // learn keeps a parameter set. It copies only what is new.
 func (h *h264) learn(nal []byte) {
-	if len(nal) < 4 || len(nal) > maxParameterSet {
+	if len(nal) < 4 || len(nal) > codec.MaxParameterSet {
 		return
 	}
-	switch nal[0] & 0x1f {
-	case nalSPS:
-		if id, ok := spsID(nal); ok && !bytes.Equal(h.sps[id], nal) {
+	switch codec.NALType(nal[0]) {
+	case codec.NALSPS:
+		if id, ok := codec.SPSID(nal); ok && !bytes.Equal(h.sps[id], nal) {
 			h.sps[id] = bytes.Clone(nal)
 		}
-	case nalPPS:
-		if id, _, ok := ppsIDs(nal); ok && !bytes.Equal(h.pps[id], nal) {
+	case codec.NALPPS:
+		if id, _, ok := codec.PPSIDs(nal); ok && !bytes.Equal(h.pps[id], nal) {
 			h.pps[id] = bytes.Clone(nal)
 		}
 	}
@@ -114,11 +102,11 @@ func (h *h264) join(ps parts) (picture, error) {
 	}
 	var used h264Refs
 	for i, nal := range slices {
-		head, ok := parseSliceHead(nal)
-		if !ok || i == 0 && (nal[0]&0x1f != nalIDR || head.firstMB != 0) {
+		head, ok := codec.ParseSliceHead(nal)
+		if !ok || i == 0 && (codec.NALType(nal[0]) != codec.NALIDR || head.FirstMB != 0) {
 			return picture{}, errMalformed
 		}
-		if !used.add(h, head.pps) {
+		if !used.add(h, head.PPS) {
 			return picture{}, errNoParameters
 		}
 	}
@@ -132,9 +120,11 @@ func (h *h264) join(ps parts) (picture, error) {
 	}
 	pic := picture{data: make([]byte, 0, size)}
 	for _, nal := range all {
-		pic.data = append(append(pic.data, 0, 0, 0, 1), nal...)
+		pic.data = codec.AppendNAL(pic.data, nal)
 	}
-	pic.width, pic.height, _ = spsSize(used.sps)
+	if s, ok := codec.ParseSPS(used.sps); ok {
+		pic.width, pic.height = s.Width, s.Height
+	}
 	return pic, nil
 }
 
@@ -142,7 +132,7 @@ func (h *h264) join(ps parts) (picture, error) {
 // Parameter sets on the way are learnt.
 func (h *h264) slices(ps parts) (slices [][]byte, err error) {
 	take := func(nal []byte) {
-		if sliceClass(nal[0]&0x1f) == unknown {
+		if sliceClass(codec.NALType(nal[0])) == unknown {
 			h.learn(nal)
 			return
 		}
@@ -155,16 +145,16 @@ func (h *h264) slices(ps parts) (slices [][]byte, err error) {
 		if len(b) == 0 {
 			continue
 		}
-		typ := b[0] & 0x1f
-		if open != (typ == nalFUA && len(b) > 1 && b[1]&0x80 == 0) {
+		typ := codec.NALType(b[0])
+		if open != (typ == codec.NALFUA && len(b) > 1 && b[1]&0x80 == 0) {
 			return nil, errMalformed // a fragment too many or too few
 		}
 		switch {
-		case typ == nalSTAPA:
+		case typ == codec.NALSTAPA:
 			for nal := range stapUnits(b) {
 				take(nal)
 			}
-		case typ == nalFUA:
+		case typ == codec.NALFUA:
 			if len(b) < 2 {
 				return nil, errMalformed
 			}
@@ -175,7 +165,7 @@ func (h *h264) slices(ps parts) (slices [][]byte, err error) {
 			if open = b[1]&0x40 == 0; !open {
 				take(fu)
 			}
-		case typ > 0 && typ < nalSTAPA:
+		case typ > 0 && typ < codec.NALSTAPA:
 			take(b)
 		default: // STAP-B, MTAP, FU-B: interleaved mode, which nobody negotiates
 			return nil, errMalformed

@@ -1,6 +1,10 @@
 package keyframe
 
-import "github.com/pion/rtp/codecs"
+import (
+	"github.com/pion/rtp/codecs"
+
+	"stillwatch/internal/codec"
+)
 
 // vp8 reads RFC 7741 payloads.
 type vp8 struct{}
@@ -33,15 +37,9 @@ func (vp8) join(ps parts) (picture, error) {
 		}
 		data = append(data, body...)
 	}
-	// frame tag, start code, dimensions: RFC 6386, section 9.1
-	if len(data) < 10 || data[0]&1 != 0 || data[3] != 0x9d || data[4] != 0x01 || data[5] != 0x2a {
+	h, ok := codec.ParseVP8(data)
+	if !ok || !h.Key {
 		return picture{}, errMalformed
 	}
-	firstPartition := int(data[0])>>5 | int(data[1])<<3 | int(data[2])<<11
-	w := (int(data[6]) | int(data[7])<<8) & 0x3fff
-	h := (int(data[8]) | int(data[9])<<8) & 0x3fff
-	if firstPartition > len(data)-10 || w == 0 || h == 0 {
-		return picture{}, errMalformed
-	}
-	return picture{data: data, width: w, height: h}, nil
+	return picture{data: data, width: h.Width, height: h.Height}, nil
 }

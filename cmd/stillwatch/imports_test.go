@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"internal/db":              ground,
 	"internal/netguard":        ground,
 	"internal/auth":            ground,
+	"internal/codec":           {},
 	"internal/seal":            {},
 	"internal/jail":            {},
 	"internal/evidence":        ground,
@@ -43,7 +44,7 @@ var layers = map[string][]string{
 
 var (
 	ground = []string{"internal/event", "internal/service", "internal/telemetry", "internal/config"}
-	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/storage", "internal/evidence", "internal/jail"}, ground...)
+	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/storage", "internal/evidence", "internal/jail", "internal/codec"}, ground...)
 )
 
 // onlyCmd are the packages with native code, imported by cmd alone.

@@ -3,21 +3,9 @@ package media
 import (
 	"bytes"
 	"maps"
-)
 
-// NAL unit types (H.264 table 7-1; RFC 6184, table 1).
-const (
-	nalSlice = 1
-	nalIDR   = 5
-	nalSPS   = 7
-	nalPPS   = 8
-	nalAUD   = 9
-	nalSTAPA = 24
-	nalFUA   = 28
+	"stillwatch/internal/codec"
 )
-
-// maxParameterSet bounds an SPS or PPS in bytes; real ones have some dozens.
-const maxParameterSet = 2048
 
 // h264 reads RFC 6184 payloads of packetization modes 0 and 1.
 type h264 struct {
@@ -42,13 +30,12 @@ func newH264(sets [][]byte) *h264 {
 	return h
 }
 
-func (h *h264) save() any   { return h.sets }
-func (h *h264) load(v any)  { h.sets = v.(h264Sets) }
-func nalType(nal byte) byte { return nal & 0x1f }
+func (h *h264) save() any  { return h.sets }
+func (h *h264) load(v any) { h.sets = v.(h264Sets) }
 
 func (h *h264) starts(payload []byte) bool {
 	nal := payload
-	if nalType(payload[0]) == nalSTAPA {
+	if codec.NALType(payload[0]) == codec.NALSTAPA {
 		if nal = nil; len(payload) > 3 {
 			nal = payload[3:]
 		}
@@ -56,8 +43,8 @@ func (h *h264) starts(payload []byte) bool {
 	if len(nal) == 0 {
 		return false
 	}
-	t := nalType(nal[0])
-	return t == nalSPS || t == nalAUD
+	t := codec.NALType(nal[0])
+	return t == codec.NALSPS || t == codec.NALAUD
 }
 
 // learn keeps a parameter set. It copies only what is new.
@@ -73,16 +60,16 @@ func (h *h264) learn(nal []byte) {
 		n[id] = bytes.Clone(nal)
 		*m = n
 	}
-	if len(nal) > maxParameterSet {
+	if len(nal) > codec.MaxParameterSet {
 		return
 	}
-	switch nalType(nal[0]) {
-	case nalSPS:
-		if s, ok := parseSPS(nal); ok {
-			put(&h.sets.sps, s.id)
+	switch codec.NALType(nal[0]) {
+	case codec.NALSPS:
+		if s, ok := codec.ParseSPS(nal); ok {
+			put(&h.sets.sps, s.ID)
 		}
-	case nalPPS:
-		if id, _, ok := ppsIDs(nal); ok {
+	case codec.NALPPS:
+		if id, _, ok := codec.PPSIDs(nal); ok {
 			put(&h.sets.pps, id)
 		}
 	}
@@ -95,20 +82,20 @@ func (h *h264) join(dst []byte, payloads [][]byte) ([]byte, picture, error) {
 		return dst, picture{}, errMalformed
 	}
 	var pic picture
-	var first sliceHead
+	var first codec.SliceHead
 	slices, brought := 0, false
 	for _, nal := range h.nals {
-		switch t := nalType(nal[0]); {
-		case t == nalSPS || t == nalPPS:
+		switch t := codec.NALType(nal[0]); {
+		case t == codec.NALSPS || t == codec.NALPPS:
 			h.learn(nal)
-			brought = brought || t == nalSPS
-		case t >= nalSlice && t <= nalIDR:
-			head, ok := parseSliceHead(nal)
+			brought = brought || t == codec.NALSPS
+		case t >= codec.NALSlice && t <= codec.NALIDR:
+			head, ok := codec.ParseSliceHead(nal)
 			if !ok && t != 3 && t != 4 { // partitions B and C have no header
 				return dst, picture{}, errMalformed
 			}
 			if slices == 0 {
-				first, pic.key = head, t == nalIDR
+				first, pic.key = head, t == codec.NALIDR
 			}
 			slices++
 		}
@@ -117,22 +104,22 @@ func (h *h264) join(dst []byte, payloads [][]byte) ([]byte, picture, error) {
 	case slices == 0 && brought:
 		// parameter sets with a timestamp of their own: learnt, no picture
 		return dst, picture{}, errNoPicture
-	case slices == 0 || first.firstMB != 0:
+	case slices == 0 || first.FirstMB != 0:
 		return dst, picture{}, errMalformed
 	}
 	if pic.key {
-		spsNAL, ppsNAL, ok := h.sets.of(first.pps)
+		spsNAL, ppsNAL, ok := h.sets.of(first.PPS)
 		if !ok {
 			return dst, picture{}, errMalformed
 		}
-		s, _ := parseSPS(spsNAL)
-		pic.width, pic.height, pic.params = s.width, s.height, s.sum
+		s, _ := codec.ParseSPS(spsNAL)
+		pic.width, pic.height, pic.params = s.Width, s.Height, s.Sum()
 		if !brought {
-			dst = appendNAL(appendNAL(dst, spsNAL), ppsNAL)
+			dst = codec.AppendNAL(codec.AppendNAL(dst, spsNAL), ppsNAL)
 		}
 	}
 	for _, nal := range h.nals {
-		dst = appendNAL(dst, nal)
+		dst = codec.AppendNAL(dst, nal)
 	}
 	return dst, pic, nil
 }
@@ -143,13 +130,9 @@ func (s h264Sets) of(id uint32) (spsNAL, ppsNAL []byte, ok bool) {
 	if ppsNAL == nil {
 		return nil, nil, false
 	}
-	_, spsID, _ := ppsIDs(ppsNAL)
+	_, spsID, _ := codec.PPSIDs(ppsNAL)
 	spsNAL = s.sps[spsID]
 	return spsNAL, ppsNAL, spsNAL != nil
-}
-
-func appendNAL(dst, nal []byte) []byte {
-	return append(append(dst, 0, 0, 0, 1), nal...)
 }
 
 // split puts the fragments together and lists the NAL units.
@@ -157,16 +140,16 @@ func (h *h264) split(payloads [][]byte) bool {
 	h.nals, h.fu = h.nals[:0], h.fu[:0]
 	open, from := false, 0
 	for _, b := range payloads {
-		typ := nalType(b[0])
-		if open != (typ == nalFUA && len(b) > 1 && b[1]&0x80 == 0) {
+		typ := codec.NALType(b[0])
+		if open != (typ == codec.NALFUA && len(b) > 1 && b[1]&0x80 == 0) {
 			return false // a fragment too many or too few
 		}
 		switch {
-		case typ == nalSTAPA:
+		case typ == codec.NALSTAPA:
 			if !h.splitSTAPA(b[1:]) {
 				return false
 			}
-		case typ == nalFUA:
+		case typ == codec.NALFUA:
 			if len(b) < 2 {
 				return false
 			}
@@ -178,7 +161,7 @@ func (h *h264) split(payloads [][]byte) bool {
 			if open = b[1]&0x40 == 0; !open {
 				h.nals = append(h.nals, h.fu[from:len(h.fu):len(h.fu)])
 			}
-		case typ > 0 && typ < nalSTAPA:
+		case typ > 0 && typ < codec.NALSTAPA:
 			h.nals = append(h.nals, b)
 		default: // STAP-B, MTAP, FU-B: interleaved mode, which nobody negotiates
 			return false
@@ -191,14 +174,14 @@ func (h *h264) split(payloads [][]byte) bool {
 // 5.7.1).
 func (h *h264) splitSTAPA(b []byte) bool {
 	for len(b) >= 2 {
-		n := int(b[0])<<8 | int(b[1])
-		if b = b[2:]; n > len(b) {
+		nal, rest, ok := codec.CutSTAP(b)
+		if !ok {
 			return false
 		}
-		if n > 0 {
-			h.nals = append(h.nals, b[:n])
+		if len(nal) > 0 {
+			h.nals = append(h.nals, nal)
 		}
-		b = b[n:]
+		b = rest
 	}
 	return true
 }

@@ -6,76 +6,9 @@ import (
 
 	"github.com/pion/rtp/codecs"
 	"pgregory.net/rapid"
+
+	"stillwatch/internal/codec"
 )
-
-func FuzzHeaders(f *testing.F) {
-	f.Add([]byte{0x67, 0x42, 0xc0, 0x0d, 0xda, 0x05, 0x07, 0xe4, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0}) // SPS
-	f.Add([]byte{0x68, 0xce, 0x3c, 0x80})                                                             // PPS
-	f.Add([]byte{0x30, 0x07, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xb4, 0x00})                         // VP8
-	f.Add([]byte{0x82, 0x49, 0x83, 0x42, 0x00, 0x13, 0xf0, 0x0b, 0x36, 0x00})                         // VP9
-	f.Add([]byte{0x00, 0x00, 0x00, 0x02, 0xaf, 0xff, 0x9b, 0x5f, 0x30, 0x08})                         // AV1 sequence
-	f.Add([]byte{0x8a, 0x80, 0x01, 0x1a, 0x00, 0x00, 0x10, 0x20, 0x30, 0x40})                         // VP9 descriptor with structure
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, ok := parseSPS(b); ok && (s.width <= 0 || s.height <= 0 || s.width > 1<<17 || s.height > 1<<17) {
-			t.Errorf("SPS: %d×%d", s.width, s.height)
-		}
-		if p, ok := vp8Header(b); ok && p.key && (p.width <= 0 || p.height <= 0 || p.width >= 1<<14) {
-			t.Errorf("VP8: %d×%d", p.width, p.height)
-		}
-		if p, ok := vp9Header(b); ok && p.key && (p.width <= 0 || p.height < 0 || p.width > 1<<16) {
-			t.Errorf("VP9: %d×%d", p.width, p.height)
-		}
-		if w, h, ok := sequenceSize(b); ok && (w <= 0 || h <= 0 || w > 1<<16 || h > 1<<16) {
-			t.Errorf("AV1: %d×%d", w, h)
-		}
-		if n := opusTicks(b); n < 0 || n > 5760 {
-			t.Errorf("Opus: %d ticks", n)
-		}
-		if len(b) > 0 {
-			parseSliceHead(b)
-			newH264([][]byte{b}).starts(b)
-			(&av1{}).starts(b)
-		}
-		ppsIDs(b)
-		parseOBU(b)
-		parseDescriptor(b)
-	})
-}
-
-func TestParseSPSIgnoresTheID(t *testing.T) {
-	t.Parallel()
-	// the bits behind the level of an SPS of x264, with another id in front
-	nal := []byte{0x67, 0x42, 0xc0, 0x0d, 0xda, 0x05, 0x07, 0xe4, 0xc0, 0x5a, 0x80, 0x80, 0x80, 0xa0, 0x00, 0x00, 0x03, 0x00, 0x20, 0x00, 0x00, 0x06, 0x41, 0xe2, 0x85, 0x54}
-	a, ok := parseSPS(nal)
-	if !ok || a.id != 0 || a.width != 320 || a.height != 240 {
-		t.Fatalf("%+v %v", a, ok)
-	}
-	rbsp := unescape(nal, len(nal))
-	r := bitReader{b: rbsp, pos: 25} // behind the id's one bit
-	bits := []uint32{0, 1, 0}        // id 1
-	for r.pos < 8*len(rbsp) {
-		bits = append(bits, r.u(1))
-	}
-	other := append([]byte{0x67}, rbsp[:3]...)
-	for len(bits) > 0 {
-		var c byte
-		for i := range 8 {
-			c <<= 1
-			if i < len(bits) {
-				c |= byte(bits[i])
-			}
-		}
-		other, bits = append(other, c), bits[min(8, len(bits)):]
-	}
-	b, ok := parseSPS(other)
-	if !ok || b.id != 1 || b.width != 320 || b.height != 240 || b.sum != a.sum {
-		t.Fatalf("%+v %v, not %+v", b, ok, a)
-	}
-	nal[12] ^= 0x40
-	if c, _ := parseSPS(nal); c.sum == a.sum {
-		t.Error("another SPS has the same sum")
-	}
-}
 
 // elements makes the payloads of a temporal unit in every way that the
 // payload format allows.
@@ -126,10 +59,10 @@ func elements(t *rapid.T, obus [][]byte) (payloads [][]byte) {
 func TestAV1Aggregation(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		sequence := []byte{obuSequence << 3, 0x00, 0x00, 0x00, 0x02, 0xaf, 0xff, 0x9b, 0x5f, 0x30, 0x08}
-		obus := [][]byte{sequence, append([]byte{obuFrame << 3, 0x10}, rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "key")...)}
+		sequence := []byte{codec.OBUSequence << 3, 0x00, 0x00, 0x00, 0x02, 0xaf, 0xff, 0x9b, 0x5f, 0x30, 0x08}
+		obus := [][]byte{sequence, append([]byte{codec.OBUFrame << 3, 0x10}, rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "key")...)}
 		for range rapid.IntRange(0, 4).Draw(t, "more") {
-			obus = append(obus, append([]byte{obuFrame << 3, 0x30}, rapid.SliceOfN(rapid.Byte(), 0, 60).Draw(t, "frame")...))
+			obus = append(obus, append([]byte{codec.OBUFrame << 3, 0x30}, rapid.SliceOfN(rapid.Byte(), 0, 60).Draw(t, "frame")...))
 		}
 		var want []byte
 		for _, o := range obus {
@@ -167,16 +100,16 @@ func TestAV1Aggregation(t *testing.T) {
 func TestAV1KeyframeGetsTheSequenceHeader(t *testing.T) {
 	t.Parallel()
 	a := &av1{}
-	sequence := []byte{obuSequence << 3, 0x00, 0x00, 0x00, 0x02, 0xaf, 0xff, 0x9b, 0x5f, 0x30, 0x08}
-	first, _, err := a.join(nil, [][]byte{append([]byte{0x10}, sequence...), {0x10, obuFrame << 3, 0x10, 1, 2, 3}})
+	sequence := []byte{codec.OBUSequence << 3, 0x00, 0x00, 0x00, 0x02, 0xaf, 0xff, 0x9b, 0x5f, 0x30, 0x08}
+	first, _, err := a.join(nil, [][]byte{append([]byte{0x10}, sequence...), {0x10, codec.OBUFrame << 3, 0x10, 1, 2, 3}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, pic, err := a.join(nil, [][]byte{{0x10, obuFrame << 3, 0x10, 1, 2, 3}})
+	second, pic, err := a.join(nil, [][]byte{{0x10, codec.OBUFrame << 3, 0x10, 1, 2, 3}})
 	if err != nil || !pic.key || !bytes.Equal(first, second) {
 		t.Fatalf("%v, %+v: % x, not % x", err, pic, second, first)
 	}
-	if _, _, err := (&av1{}).join(nil, [][]byte{{0x10, obuFrame << 3, 0x10, 1, 2, 3}}); err == nil {
+	if _, _, err := (&av1{}).join(nil, [][]byte{{0x10, codec.OBUFrame << 3, 0x10, 1, 2, 3}}); err == nil {
 		t.Error("a keyframe without any sequence header passes")
 	}
 }
@@ -188,9 +121,9 @@ func TestVP9SpatialLayers(t *testing.T) {
 	// L B E V of layer 0 with the structure of two, then layer 1 in two packets
 	structure := []byte{1<<5 | 0x10, 1, 64, 0, 180, 2, 128, 1, 104}
 	payloads := [][]byte{
-		append(append([]byte{vp9Layer | vp9Begin | vp9End | vp9Structure, 0 << 1, 0}, structure...), key...),
-		{vp9Inter | vp9Layer | vp9Begin, 1 << 1, 0, 0xa1, 0xa2, 0xa3},
-		{vp9Inter | vp9Layer | vp9End, 1 << 1, 0, 0xa4},
+		append(append([]byte{codec.VP9Layer | codec.VP9Begin | codec.VP9End | codec.VP9Structure, 0 << 1, 0}, structure...), key...),
+		{codec.VP9Inter | codec.VP9Layer | codec.VP9Begin, 1 << 1, 0, 0xa1, 0xa2, 0xa3},
+		{codec.VP9Inter | codec.VP9Layer | codec.VP9End, 1 << 1, 0, 0xa4},
 	}
 	got, pic, err := vp9{}.join(nil, payloads)
 	want := append(append([]byte{}, key...), 0xa1, 0xa2, 0xa3, 0xa4, 0xc1, byte(len(key)), 4, 0xc1)

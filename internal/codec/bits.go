@@ -1,7 +1,7 @@
-package keyframe
+package codec
 
-// bitReader reads a bitstream from its highest bit on. Reading past the end gives
-// zeros and sets short.
+// bitReader reads a bitstream from its highest bit on. Reading past the end
+// gives zeros and sets short.
 type bitReader struct {
 	b     []byte
 	pos   int
