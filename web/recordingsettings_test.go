@@ -200,3 +200,28 @@ func TestRecordingSettingsTaken(t *testing.T) {
 		b.server(http.StatusOK, "PUT", typesURL+"/default", `{"settings":{"recording":{"slice_minutes":0,"formats":["mp4"]},"individual_recording":{"mode":"disabled","formats":["auto"]}}}`)
 	}
 }
+
+func TestUnknownNamesOfRecordingSettings(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.server(http.StatusOK, "PUT", typesURL+"/default", `{"settings":{"recording":{"layout":{"name":"grid","options":{"anything":1},"detect_orientation":true}}}}`)
+	for patch, want := range map[string]struct{ name, known string }{
+		`{"recording":{"retention_days":7}}`:                    {"recording.retention_days", "retention_hours"},
+		`{"recording":{"Mode":"disabled"}}`:                     {"recording.Mode", "mode"},
+		`{"recording":{"layout":{"nam":"grid"}}}`:               {"recording.layout.nam", "name"},
+		`{"individual_recording":{"format":["ogg"]}}`:           {"individual_recording.format", "formats"},
+		`{"raw_recording":{"mode":"auto-on","audioonly":true}}`: {"raw_recording.audioonly", "audio_only"},
+		`{"moderation_evidence":{"on-flag":true}}`:              {"moderation_evidence.on-flag", "mode"},
+	} {
+		for _, c := range []struct{ method, url, body, prefix string }{
+			{"PUT", typesURL + "/default", `{"settings":` + patch + `}`, "settings."},
+			{"POST", callURL, `{"data":{"created_by_id":"alice","settings_override":` + patch + `}}`, "data.settings_override."},
+		} {
+			a := b.server(http.StatusBadRequest, c.method, c.url, c.body)
+			fields, _ := a.body["exception_fields"].(map[string]any)
+			if text := fmt.Sprint(fields[c.prefix+want.name]); len(fields) != 1 || !strings.Contains(text, "is no setting") || !strings.Contains(text, want.known) {
+				t.Errorf("%s %s: %v", c.method, patch, fields)
+			}
+		}
+	}
+}

@@ -167,6 +167,7 @@ func (s Settings) Merge(patch json.RawMessage, prefix string) (Settings, error) 
 		return s, err
 	}
 	fields := merged.check(prefix)
+	maps.Copy(fields, unknownRecordingNames(patch, prefix))
 	if wantsMode(patch) {
 		fields[prefix+".frame_recording.mode"] = "is required and must be one of " + list(modes)
 	}
