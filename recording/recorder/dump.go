@@ -8,6 +8,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"stillwatch/recording"
 	"stillwatch/recording/raw"
 )
 
@@ -26,7 +27,7 @@ func (r *Recorder) dumpStep(ctx context.Context, t *task) error {
 	from, to := t.window(loaded)
 	var out outputs
 	for n, s := range reader.Streams() {
-		if t.plan.RawAudioOnly && s.Video() || leavesOut(t.plan, s.UserID, s.Video()) || s.LeftOut() && !t.evidence() {
+		if t.leavesStream(s) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -50,6 +51,11 @@ func (r *Recorder) dumpStep(ctx context.Context, t *task) error {
 		})
 	}
 	return r.queue.Done(ctx, t.job, out, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+}
+
+// leavesStream tells whether a stream is none of the run's.
+func (t *task) leavesStream(s raw.StreamInfo) bool {
+	return t.run.Type == recording.TypeRaw && t.plan.RawAudioOnly && s.Video() || leavesOut(t.plan, s.UserID, s.Video()) || s.LeftOut() && !t.evidence()
 }
 
 // dump writes one stream's file, whole or not at all.

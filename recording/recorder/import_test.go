@@ -256,7 +256,7 @@ func TestDumpWritesWhatWasSentWhileItIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := filepath.Join(t.TempDir(), "dump")
-	all, err := w.Dump(t.Context(), res.Recordings[0].ID, to, "ada")
+	all, err := w.Dump(t.Context(), DumpOrder{RecordingID: res.Recordings[0].ID, Dir: to, By: "ada"})
 	if err != nil || len(all) != 4 {
 		t.Fatalf("%+v, %v", all, err)
 	}
@@ -273,7 +273,72 @@ func TestDumpWritesWhatWasSentWhileItIsThere(t *testing.T) {
 	if err := w.db.NewSelect().Model(&entry).Where("verb = ?", VerbDump).Scan(t.Context()); err != nil || entry.Actor != "ada" {
 		t.Errorf("audit %+v, %v", entry, err)
 	}
-	if _, err := w.Dump(t.Context(), "nothing", to, "ada"); !errors.Is(err, recording.ErrUnknown) {
+	if _, err := w.Dump(t.Context(), DumpOrder{RecordingID: "nothing", Dir: to, By: "ada"}); !errors.Is(err, recording.ErrUnknown) {
 		t.Errorf("of no recording: %v", err)
+	}
+}
+
+// A dump is of the recording, not of all that lies in its session's folder,
+// unless that is asked for.
+func TestADumpIsOfTheRecording(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {
+		p.Raw, p.Evidence, p.Omit = recording.ModeAutoOn, recording.ModeOnFlag, []string{"bob"}
+	})
+	s := w.session("dump", time.Now())
+	run := func(lane string) (row db.RecordingRow) {
+		t.Helper()
+		if err := w.db.NewSelect().Model(&row).Where("lane = ?", lane).Scan(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return row
+	}
+	for i, user := range []string{"ada", "bob", "cleo"} {
+		s.play(user, actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400 + 100*i), to: 6 * time.Second, record: []event.RecordType{"", "", event.RecordAudio}[i]})
+	}
+	w.flag(s.info, "ada")
+	// As if it had been made of what came from the second to the fourth second.
+	at := func(d time.Duration) db.Time { return db.At(s.info.StartedAt.Add(d)) }
+	business := run(db.LaneBusiness)
+	business.ID, business.State, business.StartedAt, business.StoppedAt = "part", db.RecordingFailed, at(2*time.Second), at(4*time.Second)
+	if _, err := w.db.NewInsert().Model(&business).Exec(t.Context()); err != nil { // whose packets are kept
+		t.Fatal(err)
+	}
+	s.end(6 * time.Second)
+	w.idle()
+	dumped := func(id string, whole bool) (users []string, size int64) {
+		t.Helper()
+		dir := filepath.Join(t.TempDir(), "dump")
+		all, err := w.Dump(t.Context(), DumpOrder{RecordingID: id, Dir: dir, By: "ada", Whole: whole})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range all {
+			info, err := os.Stat(filepath.Join(dir, d.File))
+			if err != nil {
+				t.Fatal(err)
+			}
+			users, size = append(users, d.UserID+" "+strings.TrimPrefix(d.Track, "TRACK_TYPE_")), size+info.Size()
+		}
+		slices.Sort(users)
+		return users, size
+	}
+	some, small := dumped("part", false)
+	if want := []string{"ada AUDIO", "ada VIDEO", "cleo AUDIO"}; !slices.Equal(some, want) {
+		t.Errorf("of the recording %v, want %v", some, want)
+	}
+	all, large := dumped("part", true)
+	if len(all) != 6 || large < 2*small {
+		t.Errorf("of the session %v, %d bytes; of the recording %d", all, large, small)
+	}
+	if evidence, _ := dumped(run(db.LaneEvidence).ID, false); len(evidence) != 6 {
+		t.Errorf("of the evidence %v", evidence)
+	}
+	var rows []db.AuditRow
+	if err := w.db.NewSelect().Model(&rows).Where("verb = ?", VerbDump).Order("at").Scan(t.Context()); err != nil || len(rows) != 3 {
+		t.Fatal(len(rows), err)
+	}
+	if first, second := string(rows[0].Detail.V), string(rows[1].Detail.V); !strings.Contains(first, `"from_ms":2000`) || !strings.Contains(second, `"whole":true`) {
+		t.Errorf("audit %s, %s", first, second)
 	}
 }

@@ -31,18 +31,29 @@ type Dumped struct {
 // once nobody needs them.
 var ErrNoPackets = errors.New("its packets are gone")
 
-// Dump writes the packets of a recording's session into a folder, which is
-// made, one rtpdump file each stream, as long as they are there: until the
-// files are ready, or, of a recording that failed, until its time is over. They
-// are not encrypted there; the audit says who took them.
-func (r *Recorder) Dump(ctx context.Context, recordingID, dir, by string) ([]Dumped, error) {
+// DumpOrder says what to dump.
+type DumpOrder struct {
+	RecordingID string
+	// Dir is made; By is for the audit.
+	Dir, By string
+	// Whole is for all that there is of the recording's session: what came
+	// before and after it, and what its settings, permissions and publishers
+	// leave out.
+	Whole bool
+}
+
+// Dump writes the packets of a recording into a folder, one rtpdump file each
+// stream, as long as they are there: until the files are ready, or, of a
+// recording that failed, until its time is over. They are not encrypted there;
+// the audit says who took them.
+func (r *Recorder) Dump(ctx context.Context, o DumpOrder) ([]Dumped, error) {
 	var run db.RecordingRow
-	err := r.cfg.DB.NewSelect().Model(&run).Where("id = ?", recordingID).Scan(ctx)
+	err := r.cfg.DB.NewSelect().Model(&run).Where("id = ?", o.RecordingID).Scan(ctx)
 	if db.IsNotFound(err) {
 		return nil, recording.ErrUnknown
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read recording %s: %w", recordingID, err)
+		return nil, fmt.Errorf("read recording %s: %w", o.RecordingID, err)
 	}
 	if run.SessionID == "" {
 		return nil, ErrNoPackets
@@ -54,10 +65,26 @@ func (r *Recorder) Dump(ctx context.Context, recordingID, dir, by string) ([]Dum
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errPackets, err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	t := &task{r: r, run: run, log: r.log}
+	var from, to time.Duration
+	if !o.Whole {
+		if err := t.readPlan(); err != nil {
+			return nil, err
+		}
+		s, err := t.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		from, to = t.window(s)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
-	if err := r.audit(ctx, r.cfg.DB, by, VerbDump, run.ID, map[string]any{"session_id": run.SessionID, "streams": len(reader.Streams())}); err != nil {
+	detail := map[string]any{"session_id": run.SessionID, "streams": len(reader.Streams()), "whole": o.Whole}
+	if !o.Whole {
+		detail["from_ms"], detail["to_ms"] = from.Milliseconds(), to.Milliseconds()
+	}
+	if err := r.audit(ctx, r.cfg.DB, o.By, VerbDump, run.ID, detail); err != nil {
 		return nil, err
 	}
 	out := []Dumped{}
@@ -65,13 +92,41 @@ func (r *Recorder) Dump(ctx context.Context, recordingID, dir, by string) ([]Dum
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if !o.Whole && t.leavesStream(s) {
+			continue
+		}
 		d := Dumped{File: dumpName(n, s), UserID: s.UserID, Track: string(s.Type), Codec: s.MimeType, At: s.At}
-		if err := dump(reader, s.ID, filepath.Join(dir, d.File)); err != nil {
+		path := filepath.Join(o.Dir, d.File)
+		if o.Whole {
+			err = dump(reader, s.ID, path)
+		} else {
+			d.At = max(d.At, from)
+			err = dumpWindow(reader, s.ID, path, from, to)
+		}
+		if errors.Is(err, errNoneThere) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+// errNoneThere says that a stream sent nothing in a window.
+var errNoneThere = errors.New("no packets")
+
+// dumpWindow writes what a stream sent in a window. Where that is nothing there
+// is no file.
+func dumpWindow(reader *raw.Reader, streamID, path string, from, to time.Duration) error {
+	return whole(path, func(f *os.File) error {
+		packets, err := reader.DumpBetween(streamID, f, from, to)
+		if err == nil && packets == 0 {
+			err = errNoneThere
+		}
+		return err
+	})
 }
 
 // dumpName tells whose packets they are. What users may be called, files may not.
