@@ -69,6 +69,9 @@ type SidecarVideo struct {
 	// LeftOut counts pictures that arrived and are not in the file: what they
 	// built on was lost, or they could not be decoded.
 	LeftOut int `json:"leftOut,omitempty"`
+	// Unblurred says that the file shows the user plainly although the settings
+	// blur everybody but the flagged in the movie.
+	Unblurred bool `json:"unblurred,omitempty"`
 }
 
 // NewSidecar begins one, for a recording from start to stop.

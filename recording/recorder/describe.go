@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +143,7 @@ func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
 	}
 	var out []output
 	from, to := span(all)
-	side, err := t.sidecar(all, from, to)
+	side, err := t.sidecar(ctx, all, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -209,14 +210,18 @@ func span(all []stored) (from, to time.Duration) {
 }
 
 // sidecar writes the JSON that says which file is whose, and when.
-func (t *task) sidecar(all []stored, from, to time.Duration) (string, error) {
+func (t *task) sidecar(ctx context.Context, all []stored, from, to time.Duration) (string, error) {
 	start := t.sessionStart()
+	flagged, err := t.flaggedIfBlurred(ctx)
+	if err != nil {
+		return "", err
+	}
 	side := archive.NewSidecar(t.run.ID, start.Add(from), start.Add(to), !t.plan.VideoOnly, !t.plan.AudioOnly)
 	for _, s := range all {
 		switch {
 		case s.row.Kind == kindVideo:
 			v := side.AddVideo(s.UserID, s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
-			v.Encoded, v.Changes, v.LeftOut = s.Encoded, s.Changes, s.LeftOut
+			v.Encoded, v.Changes, v.LeftOut, v.Unblurred = s.Encoded, s.Changes, s.LeftOut, t.unblurred(s, flagged)
 		case s.row.Kind == kindMovie && side.Audio == nil && len(side.Videos) == 0 && !t.evidence():
 			side.AddVideo("", s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
 		case s.row.Kind == kindAudio && s.UserID == "":
@@ -232,6 +237,21 @@ func (t *task) sidecar(all []stored, from, to time.Duration) (string, error) {
 		return "", fmt.Errorf("write metadata: %w", err)
 	}
 	return name, nil
+}
+
+// flaggedIfBlurred are the users who are not blurred in the movie, where the
+// others are.
+func (t *task) flaggedIfBlurred(ctx context.Context) ([]string, error) {
+	if !t.plan.BlurBystanders {
+		return nil, nil
+	}
+	return t.flagged(ctx)
+}
+
+// unblurred tells whether a file shows somebody plainly whom the movie blurs:
+// evidence has a file of everybody, as it was sent.
+func (t *task) unblurred(s stored, flagged []string) bool {
+	return t.plan.BlurBystanders && s.row.Kind == kindVideo && s.UserID != "" && !slices.Contains(flagged, s.UserID)
 }
 
 // push sends the files to the plan's endpoint besides.
@@ -266,7 +286,7 @@ func (t *task) push(ctx context.Context, all []stored) error {
 
 // manifest chains and signs what was stored: every object with its size and
 // hash, and by which plan it was made.
-func (t *task) manifest(all []stored) (string, error) {
+func (t *task) manifest(ctx context.Context, all []stored) (string, error) {
 	// The time of the step's order, so that another try makes the same.
 	m := evidence.New("recording:"+t.run.ID, "recorder", t.job.CreatedAt.Time)
 	note, err := json.Marshal(map[string]any{
@@ -280,11 +300,22 @@ func (t *task) manifest(all []stored) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write manifest: %w", err)
 	}
+	flagged, err := t.flaggedIfBlurred(ctx)
+	if err != nil {
+		return "", err
+	}
 	for _, s := range all {
 		until := s.row.EndedAt.Time
-		var note json.RawMessage
+		about := map[string]any{}
 		if s.Encoded != "" || s.LeftOut > 0 { // not all as it was sent
-			if note, err = json.Marshal(map[string]any{"encoded": s.Encoded, "changes": s.Changes, "left_out": s.LeftOut}); err != nil {
+			about = map[string]any{"encoded": s.Encoded, "changes": s.Changes, "left_out": s.LeftOut}
+		}
+		if t.unblurred(s, flagged) {
+			about["unblurred"] = true
+		}
+		var note json.RawMessage
+		if len(about) > 0 {
+			if note, err = json.Marshal(about); err != nil {
 				return "", fmt.Errorf("write manifest: %w", err)
 			}
 		}

@@ -182,10 +182,7 @@ func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionIn
 	if err != nil || len(flags) == 0 {
 		return err
 	}
-	denied := ""
-	if call.RecordingDecision.V.Denied {
-		denied = call.RecordingDecision.V.Source
-	}
+	o, against := recording.Against(call.RecordingDecision.V)
 	for _, f := range flaggedRuns(info, plan) {
 		run, err := newRun(f.id, info.CID, info.SessionID, r.cfg.Node, f.typ, f.lane, plan, info.StartedAt)
 		if err != nil {
@@ -195,11 +192,11 @@ func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionIn
 		if _, err := r.insertRun(ctx, tx, run); err != nil {
 			return err
 		}
-		if f.lane != db.LaneEvidence || denied == "" {
+		if f.lane != db.LaneEvidence || !against {
 			continue
 		}
 		for _, a := range flags {
-			o := recording.Override{CID: info.CID, SessionID: info.SessionID, ActionID: a.ID, Source: denied, At: a.RequestedAt.Time}
+			o.CID, o.SessionID, o.ActionID, o.At = info.CID, info.SessionID, a.ID, a.RequestedAt.Time
 			if err := recording.NoteOverride(ctx, tx, o); err != nil {
 				return err
 			}
@@ -295,12 +292,12 @@ func (l *live) flag(a event.ActionRequested) {
 			continue
 		}
 		l.startRun(f.id, f.typ, f.lane, l.info.StartedAt, func(ctx context.Context, tx bun.Tx) error {
-			if f.lane != db.LaneEvidence || l.denied == "" {
+			if f.lane != db.LaneEvidence || l.against == nil {
 				return nil
 			}
-			return recording.NoteOverride(ctx, tx, recording.Override{
-				CID: l.info.CID, SessionID: l.info.SessionID, ActionID: a.ActionID, Source: l.denied, At: l.r.cfg.Now(),
-			})
+			o := *l.against
+			o.CID, o.SessionID, o.ActionID, o.At = l.info.CID, l.info.SessionID, a.ActionID, l.r.cfg.Now()
+			return recording.NoteOverride(ctx, tx, o)
 		})
 	}
 }

@@ -44,13 +44,13 @@ type live struct {
 
 	// Below, of the goroutine alone.
 
-	plan   recording.Plan
-	denied string // what forbids business recording
-	ready  bool   // the plan is known
-	gone   bool   // and will not be: there is no such call
-	writer *raw.Writer
-	tapped bool
-	tracks map[string]*liveTrack
+	plan    recording.Plan
+	against *recording.Override // the permission that evidence goes against, if any
+	ready   bool                // the plan is known
+	gone    bool                // and will not be: there is no such call
+	writer  *raw.Writer
+	tapped  bool
+	tracks  map[string]*liveTrack
 	// here are those who are in the call, by connection, as the journal is told
 	// of them.
 	here map[string]raw.Entry
@@ -302,9 +302,9 @@ func (l *live) readPlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.plan, l.denied = plan, ""
-	if call.RecordingDecision.V.Denied {
-		l.denied = call.RecordingDecision.V.Source
+	l.plan, l.against = plan, nil
+	if o, against := recording.Against(call.RecordingDecision.V); against {
+		l.against = &o
 	}
 	return nil
 }

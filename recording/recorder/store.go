@@ -110,7 +110,7 @@ func (t *task) putAll(ctx context.Context, store *archive.Store, files []output)
 		}
 		all = append(all, s)
 	}
-	path, err := t.manifest(all)
+	path, err := t.manifest(ctx, all)
 	if err != nil {
 		return nil, err
 	}
