@@ -105,7 +105,7 @@ func (s *Server) fileBodies(ctx context.Context, rows []db.RecordingFileRow) ([]
 			SessionID: r.SessionID, RecordingType: api.CallRecordingRecordingType(r.Type), IndexID: r.ID, Format: r.Format, Kind: r.Kind,
 			Bucket: buckets[r.Storage], Size: r.Size, Media: media, Items: orEmpty(r.Items.V),
 			UserID: r.UserID, TrackType: r.TrackType, Sha256: r.SHA256, Encrypted: bool(r.Encrypted), Hold: bool(r.Hold),
-			ExpiresAt: instantOrNil(r.ExpiresAt), RecordingID: r.RecordingID,
+			ExpiresAt: instantOrNil(r.ExpiresAt), RecordingID: r.RecordingID, Lane: api.CallRecordingLane(r.Lane),
 		})
 	}
 	return files, nil

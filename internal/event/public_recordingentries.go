@@ -6,7 +6,9 @@ func recordingEntries() []Entry {
 	at, from := exampleTime, exampleTime.Add(-time.Minute)
 	const kind, index = "composite", "3d1c0f52-7a43-4c1b-9e0d-2f8b7a6c5d41"
 	custom := map[string]any{"case": "42"}
-	state := func(typ string) RecordingState { return RecordingState{typ, at, exampleCID, exampleEgress, kind} }
+	state := func(typ string) RecordingState {
+		return RecordingState{typ, at, exampleCID, exampleEgress, kind, LaneBusiness}
+	}
 	link := "https://host/s/recordings/default/abc/recording-abc.mp4?exp=1767780122&sig=5f2b"
 	item := RecordingItem{"recordings/default/abc/recording-abc.mp4", 7_500_000, Checksum{
 		"cb1b99f6657c91dac6c1913cd99131a1", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -29,10 +31,10 @@ func recordingEntries() []Entry {
 		{CallRecordingFailed, "A file of a recording could not be made or stored. What was recorded is kept.", RecordingFailed{
 			Type: CallRecordingFailed, CreatedAt: at, CallCID: exampleCID, EgressID: exampleEgress, RecordingType: kind,
 			SessionID: exampleSession, Format: RecordingMP4, Bucket: "media", IndexID: index, StartTime: from, EndTime: at,
-			Error: RecordingError{Code: 12, Message: "the disk is full"}, Custom: custom,
+			Error: RecordingError{Code: 12, Message: "the disk is full"}, Custom: custom, Lane: LaneBusiness,
 		}},
 		{CallRecordingReady, "A file of a recording is stored and can be played.", RecordingReady{
-			CallRecordingReady, at, exampleCID, file, exampleEgress, kind, custom,
+			CallRecordingReady, at, exampleCID, file, exampleEgress, kind, custom, LaneBusiness,
 		}},
 	}
 }

@@ -23,6 +23,12 @@ const (
 	RecordingJSON = "json" // what is known of a run's files
 )
 
+// Lanes of a recording.
+const (
+	LaneBusiness = "business"
+	LaneEvidence = "evidence"
+)
+
 // RecordType is what of a publisher's media the business lane records.
 type RecordType string
 
@@ -45,6 +51,8 @@ type RecordingState struct {
 	CallCID       string    `json:"call_cid"`
 	EgressID      string    `json:"egress_id"`
 	RecordingType string    `json:"recording_type"`
+	// Lane is business, or evidence, which is the moderators' alone.
+	Lane string `json:"lane"`
 }
 
 // RecordingFailed is the body of CallRecordingFailed: the call whose recording
@@ -64,6 +72,8 @@ type RecordingFailed struct {
 	StartTime time.Time      `json:"start_time"`
 	EndTime   time.Time      `json:"end_time"`
 	Error     RecordingError `json:"error"`
+	// Lane is business, or evidence, which is the moderators' alone.
+	Lane string `json:"lane"`
 	// Custom is what came with the order to record, as it came.
 	Custom map[string]any `json:"custom"`
 }
@@ -84,6 +94,8 @@ type RecordingReady struct {
 	EgressID      string         `json:"egress_id"`
 	RecordingType string         `json:"recording_type"`
 	Custom        map[string]any `json:"custom"`
+	// Lane is business, or evidence, which is the moderators' alone.
+	Lane string `json:"lane"`
 }
 
 // CallRecording is one finished file of a call's recording.

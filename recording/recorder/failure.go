@@ -106,7 +106,7 @@ func (r *Recorder) tellFailed(ctx context.Context, tx bun.Tx, run db.RecordingRo
 			Type: event.CallRecordingFailed, CreatedAt: now.UTC(), CallCID: run.CID, EgressID: run.ID, RecordingType: run.Type,
 			SessionID: run.SessionID, Format: format, Bucket: bucket, StartTime: run.StartedAt.UTC(), EndTime: stop.UTC(),
 			IndexID: event.DeriveID("recording file", run.ID, format, "failed"),
-			Error:   event.RecordingError{Code: codeOf(cause), Message: publicText(cause)}, Custom: custom(run),
+			Error:   event.RecordingError{Code: codeOf(cause), Message: publicText(cause)}, Custom: custom(run), Lane: run.Lane,
 		}
 		ev := event.New(body.Type, run.CID, now, body)
 		ev.ID = event.DeriveID("recording failed", run.ID, format, fmt.Sprint(codeOf(cause)), fmt.Sprint(now.UnixNano()))

@@ -61,7 +61,7 @@ func (r *Recorder) insertRun(ctx context.Context, tx bun.Tx, run db.RecordingRow
 // tellState enqueues that a run began or ended.
 func tellState(ctx context.Context, tx bun.Tx, typ string, run db.RecordingRow, at time.Time) error {
 	return db.Enqueue(ctx, tx, event.TopicPublic, event.New(typ, run.CID, at, event.RecordingState{
-		Type: typ, CreatedAt: at.UTC(), CallCID: run.CID, EgressID: run.ID, RecordingType: run.Type,
+		Type: typ, CreatedAt: at.UTC(), CallCID: run.CID, EgressID: run.ID, RecordingType: run.Type, Lane: run.Lane,
 	}))
 }
 

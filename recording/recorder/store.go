@@ -294,7 +294,7 @@ func (t *task) finish(ctx context.Context, tx bun.Tx, all []stored) error {
 func (t *task) ready(row db.RecordingFileRow, bucket string, now time.Time) event.Envelope {
 	body := event.RecordingReady{
 		Type: event.CallRecordingReady, CreatedAt: now.UTC(), CallCID: row.CID, EgressID: t.run.ID, RecordingType: t.run.Type,
-		CallRecording: describe(row, t.r.cfg.Objects, now), Custom: custom(t.run),
+		CallRecording: describe(row, t.r.cfg.Objects, now), Custom: custom(t.run), Lane: t.run.Lane,
 	}
 	if row.Storage == t.run.Storage { // else the backup's
 		body.CallRecording.Bucket = bucket

@@ -46,6 +46,24 @@ func (e BulkActionAppealsRequestActionType) Valid() bool {
 	}
 }
 
+// Defines values for CallRecordingLane.
+const (
+	CallRecordingLaneBusiness CallRecordingLane = "business"
+	CallRecordingLaneEvidence CallRecordingLane = "evidence"
+)
+
+// Valid indicates whether the value is a known member of the CallRecordingLane enum.
+func (e CallRecordingLane) Valid() bool {
+	switch e {
+	case CallRecordingLaneBusiness:
+		return true
+	case CallRecordingLaneEvidence:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CallRecordingRecordingType.
 const (
 	CallRecordingRecordingTypeComposite  CallRecordingRecordingType = "composite"
@@ -1009,6 +1027,9 @@ type CallRecording struct {
 	// Kind movie, audio, video, raw, metadata, manifest, thumbnail or sheet.
 	Kind string `json:"kind"`
 
+	// Lane `business` is what was ordered or begins by itself, `evidence` what moderators alone see.
+	Lane CallRecordingLane `json:"lane"`
+
 	// Media What a probe found.
 	Media event.MediaInfo `json:"media"`
 
@@ -1032,6 +1053,9 @@ type CallRecording struct {
 	// UserID Whose file it is, where it is one participant's.
 	UserID string `json:"user_id,omitempty,omitzero"`
 }
+
+// CallRecordingLane `business` is what was ordered or begins by itself, `evidence` what moderators alone see.
+type CallRecordingLane string
 
 // CallRecordingRecordingType defines model for CallRecording.RecordingType.
 type CallRecordingRecordingType string
