@@ -12,9 +12,10 @@ import (
 )
 
 type evidenceCmd struct {
-	Export evidenceExportCmd `cmd:"" help:"Write a recording with all that is known of its call into a folder, under a signed manifest."`
-	Verify evidenceVerifyCmd `cmd:"" help:"Tell whether an exported folder is what was signed. Needs only the folder and the public key."`
-	Key    evidenceKeyCmd    `cmd:"" help:"Print the public key that exports are verified with."`
+	Export  evidenceExportCmd  `cmd:"" help:"Write a recording with all that is known of its call into a folder, under a signed manifest."`
+	Verify  evidenceVerifyCmd  `cmd:"" help:"Tell whether an exported folder is what was signed. Needs only the folder and the public key."`
+	Publish evidencePublishCmd `cmd:"" help:"Publish the heads of what was exported and stored where the settings say, without waiting for the daily time."`
+	Key     evidenceKeyCmd     `cmd:"" help:"Print the public key that exports are verified with."`
 }
 
 func (evidenceCmd) Help() string {
@@ -79,6 +80,9 @@ func (c evidenceExportCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("export %s: %w", c.Recording, err)
 	}
+	if err := x.publish(e, key); err != nil {
+		return fmt.Errorf("%s is written; its head is not published yet, evidence publish does so: %w", c.To, err)
+	}
 	r := newEvidenceReport(c.To, m, key.Public())
 	r.OK = true
 	if c.JSON {
@@ -89,13 +93,14 @@ func (c evidenceExportCmd) Run(e *env) error {
 }
 
 type evidenceVerifyCmd struct {
-	Dir  string `arg:"" help:"Folder that was exported." type:"path"`
-	Key  string `help:"Public key (PEM) from whom you trust. Without it, the folder's own is used, which says nothing of who signed." type:"path" placeholder:"FILE"`
-	JSON bool   `help:"Print JSON."`
+	Dir   string `arg:"" help:"Folder that was exported." type:"path"`
+	Heads string `help:"Bulletins that were published, a folder of them or one: the export's head must be in them, and they must stand on each other." type:"path" placeholder:"DIR|FILE"`
+	Key   string `help:"Public key (PEM) from whom you trust. Without it, the folder's own is used, which says nothing of who signed." type:"path" placeholder:"FILE"`
+	JSON  bool   `help:"Print JSON."`
 }
 
 func (evidenceVerifyCmd) Help() string {
-	return "Exit code 0: it is what was signed. 1: it is not; the first bad entry is named. 2: there is no export to verify.\n\nExamples:\n  stillwatch evidence verify case-17 --key evidence.pub\n  stillwatch evidence verify case-17 --key evidence.pub --json"
+	return "Exit code 0: it is what was signed. 1: it is not; the first bad entry is named. 2: there is no export to verify.\n\nExamples:\n  stillwatch evidence verify case-17 --key evidence.pub\n  stillwatch evidence verify case-17 --key evidence.pub --heads published"
 }
 
 // Run verifies. It opens nothing but the folder and the key.
@@ -116,6 +121,17 @@ func (c evidenceVerifyCmd) Run(e *env) error {
 		return fmt.Errorf("read %s: %w", from, err)
 	}
 	m, failed := evidence.VerifyFolder(c.Dir, key)
+	bulletins := 0
+	if failed == nil && c.Heads != "" {
+		all, err := evidence.ReadBulletins(c.Heads)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+		bulletins = len(all)
+		if failed = evidence.VerifyBulletins(all, key); failed == nil {
+			failed = evidence.CheckPublished(m, all)
+		}
+	}
 	r := newEvidenceReport(c.Dir, m, key)
 	r.OK, r.KeyFrom, r.Independent = failed == nil, from, c.Key != ""
 	if fault := (*evidence.Fault)(nil); errors.As(failed, &fault) {
@@ -133,10 +149,49 @@ func (c evidenceVerifyCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "ok: %s, %d entries, %d objects, %d bytes\nmade at %s by %s\nsigned with the key %s\n",
 		r.Case, r.Entries, r.Objects, r.Bytes, r.MadeAt.Format(time.RFC3339), r.MadeBy, r.Key)
+	if c.Heads != "" {
+		fmt.Fprintf(e.stdout, "its head was published: %d bulletins in %s\n", bulletins, c.Heads)
+	}
 	if !r.Independent {
 		fmt.Fprintln(e.stdout, "the key is the folder's own: compare its fingerprint with one from whom you trust, or give --key")
 	}
 	return nil
+}
+
+type evidencePublishCmd struct{}
+
+func (evidencePublishCmd) Help() string {
+	return "A server does so at its start and daily, and each export at once. This is for what a place did not take, and for data without a server.\n\nExample: stillwatch evidence publish"
+}
+
+// Run publishes.
+func (evidencePublishCmd) Run(e *env) error {
+	if e.cfg.Evidence.PublishStorage == "" && e.cfg.Evidence.PublishURL == "" {
+		return fmt.Errorf("%w: neither evidence.publish_storage nor evidence.publish_url is set", errUsage)
+	}
+	x, err := openEvidence(e)
+	if err != nil {
+		return err
+	}
+	defer x.close()
+	key, err := evidence.LoadKey(evidenceKeyPath(e))
+	if err != nil {
+		return err
+	}
+	if err := x.publish(e, key); err != nil {
+		return err
+	}
+	fmt.Fprintln(e.stdout, "published")
+	return nil
+}
+
+// publish publishes new heads at once, if the settings name a place.
+func (x *evidenceSource) publish(e *env, key evidence.Key) error {
+	p := &headPublisher{cfg: e.cfg, db: x.db, stores: x.stores, client: x.client, key: key, log: e.log, now: time.Now}
+	if !p.wanted() {
+		return nil
+	}
+	return p.publish(e.ctx, true)
 }
 
 type evidenceKeyCmd struct{}

@@ -39,6 +39,7 @@ const (
 type evidenceSource struct {
 	db     *db.DB
 	stores *storage.Stores
+	client func(plain bool) *http.Client
 	closes []func() error
 }
 
@@ -95,12 +96,13 @@ func (x *evidenceSource) openStores(ctx context.Context, cfg config.Config, log 
 	guarded.AllowOnly = !cfg.Webhook.PlainHTTP
 	plain := netguard.New(guarded)
 	x.closes = append(x.closes, guard.Close, plain.Close)
-	x.stores = storage.New(storage.Config{DB: x.db, Seal: box, Own: own, Log: log, Client: func(p bool) *http.Client {
+	x.client = func(p bool) *http.Client {
 		if p {
 			return plain.HTTPClient()
 		}
 		return guard.HTTPClient()
-	}})
+	}
+	x.stores = storage.New(storage.Config{DB: x.db, Seal: box, Own: own, Log: log, Client: x.client})
 	x.closes = append(x.closes, x.stores.Close)
 	return nil
 }

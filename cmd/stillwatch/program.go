@@ -87,7 +87,7 @@ func NewProgram(cfg config.Config, log *slog.Logger) *Program {
 // part cannot start, those before it are closed and its error is returned.
 func (p *Program) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		p.openData, p.openGuard, p.openStores, p.startDecide, p.startRecorder, p.startCapture, p.startWeb,
+		p.openData, p.openGuard, p.openStores, p.startDecide, p.startRecorder, p.startHeads, p.startCapture, p.startWeb,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, p.Close())

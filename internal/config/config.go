@@ -74,6 +74,11 @@ type Config struct {
 		KeepFailed time.Duration `koanf:"keep_failed" doc:"How long the packets of a recording that failed are kept, 1m to 8760h."`
 		StoreFor   time.Duration `koanf:"store_for" doc:"How long a store that is away is waited for, 0s to 720h."`
 	} `koanf:"recording"`
+	Evidence struct {
+		PublishStorage string `koanf:"publish_storage" doc:"External storage in which the signed heads of evidence are published daily and at each export; empty: none."`
+		PublishPrefix  string `koanf:"publish_prefix" doc:"What the keys of published heads begin with."`
+		PublishURL     string `koanf:"publish_url" secret:"1" doc:"Address that heads are posted to as well, or instead; empty: none. The rules of webhook addresses hold."`
+	} `koanf:"evidence"`
 	Models struct {
 		Dir     string `koanf:"dir" doc:"Folder with one folder a model."`
 		Runtime string `koanf:"runtime" doc:"Path of libonnxruntime.so."`
@@ -111,6 +116,7 @@ func Default() Config {
 	c.Recording.SpoolBytes = 64 << 30
 	c.Recording.KeepFailed = 7 * 24 * time.Hour
 	c.Recording.StoreFor = 24 * time.Hour
+	c.Evidence.PublishPrefix = "evidence-heads"
 	c.Models.Dir = "./build/models"
 	c.Models.Runtime = "./build/lib/libonnxruntime.so.1"
 	c.Models.Small = "mobilenet_v2"
@@ -303,6 +309,8 @@ func (c Config) Check() error {
 	bad(c.Recording.SpoolBytes >= 1<<20, "recording.spool_bytes", c.Recording.SpoolBytes, "1048576 or more")
 	bad(c.Recording.KeepFailed >= time.Minute && c.Recording.KeepFailed <= 8760*time.Hour, "recording.keep_failed", c.Recording.KeepFailed, "1m to 8760h")
 	bad(c.Recording.StoreFor >= 0 && c.Recording.StoreFor <= 720*time.Hour, "recording.store_for", c.Recording.StoreFor, "0s to 720h")
+	bad(hasScheme(c.Evidence.PublishURL, "http", "https"), "evidence.publish_url", "(hidden)", "http:// or https://")
+	bad(c.Evidence.PublishPrefix != "" && !strings.ContainsAny(c.Evidence.PublishPrefix, "\\ ") && !strings.HasPrefix(c.Evidence.PublishPrefix, "/"), "evidence.publish_prefix", c.Evidence.PublishPrefix, "a relative path such as evidence-heads")
 	bad(c.Models.Dir != "", "models.dir", c.Models.Dir, "a folder")
 	bad(c.Models.Small != "", "models.small", c.Models.Small, "a model's name")
 	bad(c.Models.Reuse == -1 || c.Models.Reuse >= 1 && c.Models.Reuse <= 100, "models.reuse", c.Models.Reuse, "1 to 100, or -1")
