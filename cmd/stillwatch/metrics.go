@@ -36,6 +36,7 @@ func (p *Program) measure() {
 	counter("recordings_failed_total", "Recordings given up; their packets are kept. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Failed) })
 	counter("recording_lost_total", "Bursts of packets that could not be written. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Lost) })
 	counter("recording_discarded_total", "Sessions whose packets were destroyed since nothing asked to keep them.", func() float64 { return float64(p.recorder.Stats().Discarded) })
+	counter("recording_dropped_total", "Times that packets of a call nobody had asked to keep were given up, or not begun, for want of room. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Dropped) })
 	gauge("recording_sessions", "Live sessions that the recorder follows.", func() float64 { return float64(p.recorder.Stats().Live) })
 	p.measureDecide(counter)
 }

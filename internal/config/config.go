@@ -69,10 +69,12 @@ type Config struct {
 		Prefix             string `koanf:"prefix" doc:"What the keys of stored recordings begin with."`
 		Backup             string `koanf:"backup_storage" doc:"External storage that takes recordings when the one meant for them refuses; empty: our own."`
 
-		FlagGrace  time.Duration `koanf:"flag_grace" doc:"How long after its end a call's packets wait for a flag, 0s to 10m."`
-		SpoolBytes int64         `koanf:"spool_bytes" doc:"Most bytes of packets kept of one session, 1048576 or more."`
-		KeepFailed time.Duration `koanf:"keep_failed" doc:"How long the packets of a recording that failed are kept, 1m to 8760h."`
-		StoreFor   time.Duration `koanf:"store_for" doc:"How long a store that is away is waited for, 0s to 720h."`
+		FlagGrace     time.Duration `koanf:"flag_grace" doc:"How long after its end a call's packets wait for a flag, 0s to 10m."`
+		SpoolBytes    int64         `koanf:"spool_bytes" doc:"Most bytes of packets kept of one session, 1048576 or more."`
+		SpoolMaxBytes int64         `koanf:"spool_max_bytes" doc:"Most bytes of packets kept of all sessions together, 1048576 or more; 0: as much as min_free leaves. Beyond, the packets there for longest of calls that nobody flagged or asked to record are given up."`
+		MinFree       int           `koanf:"min_free" doc:"How much of the disk of recording.dir is to stay free, 0 to 90 percent; with less, the packets there for longest of calls that nobody flagged or asked to record are given up. 0: no bound."`
+		KeepFailed    time.Duration `koanf:"keep_failed" doc:"How long the packets of a recording that failed are kept, 1m to 8760h."`
+		StoreFor      time.Duration `koanf:"store_for" doc:"How long a store that is away is waited for, 0s to 720h."`
 	} `koanf:"recording"`
 	Evidence struct {
 		PublishStorage string `koanf:"publish_storage" doc:"External storage in which the signed heads of evidence are published daily and at each export; empty: none."`
@@ -114,6 +116,7 @@ func Default() Config {
 	c.Recording.Prefix = "recordings"
 	c.Recording.FlagGrace = 10 * time.Second
 	c.Recording.SpoolBytes = 64 << 30
+	c.Recording.MinFree = 10
 	c.Recording.KeepFailed = 7 * 24 * time.Hour
 	c.Recording.StoreFor = 24 * time.Hour
 	c.Evidence.PublishPrefix = "evidence-heads"
@@ -307,6 +310,8 @@ func (c Config) Check() error {
 	bad(c.Recording.Prefix != "" && !strings.ContainsAny(c.Recording.Prefix, "\\ ") && !strings.HasPrefix(c.Recording.Prefix, "/"), "recording.prefix", c.Recording.Prefix, "a relative path such as recordings")
 	bad(c.Recording.FlagGrace >= 0 && c.Recording.FlagGrace <= 10*time.Minute, "recording.flag_grace", c.Recording.FlagGrace, "0s to 10m")
 	bad(c.Recording.SpoolBytes >= 1<<20, "recording.spool_bytes", c.Recording.SpoolBytes, "1048576 or more")
+	bad(c.Recording.SpoolMaxBytes == 0 || c.Recording.SpoolMaxBytes >= 1<<20, "recording.spool_max_bytes", c.Recording.SpoolMaxBytes, "1048576 or more, or 0")
+	bad(c.Recording.MinFree >= 0 && c.Recording.MinFree <= 90, "recording.min_free", c.Recording.MinFree, "0 to 90")
 	bad(c.Recording.KeepFailed >= time.Minute && c.Recording.KeepFailed <= 8760*time.Hour, "recording.keep_failed", c.Recording.KeepFailed, "1m to 8760h")
 	bad(c.Recording.StoreFor >= 0 && c.Recording.StoreFor <= 720*time.Hour, "recording.store_for", c.Recording.StoreFor, "0s to 720h")
 	bad(hasScheme(c.Evidence.PublishURL, "http", "https"), "evidence.publish_url", "(hidden)", "http:// or https://")

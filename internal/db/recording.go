@@ -129,3 +129,18 @@ type RecordingHoldRow struct {
 	ReleasedBy     string
 	ReleasedAt     Time
 }
+
+// RecordingDropRow is a row of recording_drops: packets of a session that were
+// given up, or not written, for want of room.
+type RecordingDropRow struct {
+	bun.BaseModel `bun:"table:recording_drops,alias:rd"`
+	SessionID     string `bun:",pk"`
+	CID           string `bun:"cid"`
+	Node          string
+	// StartedAt is the session's start, DroppedAt when it was last given up.
+	StartedAt Time
+	DroppedAt Time
+	// Bytes were destroyed; Reason says which bound was reached.
+	Bytes  int64
+	Reason string
+}

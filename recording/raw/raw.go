@@ -84,6 +84,7 @@ const (
 	Stopped EntryKind = "stopped" // and ended
 	Flagged EntryKind = "flagged" // the call was flagged because of UserID
 	Lost    EntryKind = "lost"    // packets could not be written: Detail says why
+	Dropped EntryKind = "dropped" // what was written before was given up
 	Ended   EntryKind = "ended"   // the session ended
 )
 

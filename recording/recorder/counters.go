@@ -8,12 +8,13 @@ type Stats struct {
 	Live int
 	// Steps were done, Failed recordings given up, Lost bursts of packets not
 	// written, Discarded sessions destroyed because nothing asked for them,
+	// Dropped sessions had packets given up, or none begun, for want of room,
 	// Stored files put into storage, Deleted ones taken out again.
-	Steps, Failed, Lost, Discarded, Stored, Deleted int64
+	Steps, Failed, Lost, Discarded, Dropped, Stored, Deleted int64
 }
 
 type counters struct {
-	steps, failed, lost, discarded, stored, deleted atomic.Int64
+	steps, failed, lost, discarded, dropped, stored, deleted atomic.Int64
 }
 
 // Stats returns the counts so far.
@@ -22,5 +23,5 @@ func (r *Recorder) Stats() Stats {
 	n := len(r.sessions)
 	r.mu.Unlock()
 	c := &r.count
-	return Stats{n, c.steps.Load(), c.failed.Load(), c.lost.Load(), c.discarded.Load(), c.stored.Load(), c.deleted.Load()}
+	return Stats{n, c.steps.Load(), c.failed.Load(), c.lost.Load(), c.discarded.Load(), c.dropped.Load(), c.stored.Load(), c.deleted.Load()}
 }

@@ -31,7 +31,7 @@ func (l *live) finish(at time.Time) {
 			}
 		}
 	}
-	if l.writer == nil && len(l.runs) == 0 {
+	if l.writer == nil && len(l.runs) == 0 && !l.gap {
 		return
 	}
 	l.r.decideLater(l.info.SessionID, len(l.runs) > 0)
@@ -84,7 +84,12 @@ func (r *Recorder) takeUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for runs of earlier sessions: %w", err)
 	}
-	for _, id := range on {
+	var lacking []string
+	err = r.cfg.DB.NewSelect().Model((*db.RecordingDropRow)(nil)).Column("session_id").Where("node = ?", r.cfg.Node).Scan(ctx, &lacking)
+	if err != nil {
+		return fmt.Errorf("look for sessions whose packets were given up: %w", err)
+	}
+	for _, id := range append(on, lacking...) {
 		sessions[id] = true
 	}
 	for id := range sessions {
@@ -106,11 +111,24 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 		end = info.StartedAt.Add(reader.Length())
 	}
 	err := r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if gone {
+			// Whoever flags a call whose packets were given up is told.
+			d, there, err := r.drop(ctx, tx, sessionID)
+			if err != nil {
+				return err
+			}
+			if there {
+				lacks := raw.SessionInfo{CID: d.CID, SessionID: sessionID, StartedAt: d.StartedAt.Time}
+				if err := r.addFlagged(ctx, tx, lacks, end, nil); err != nil {
+					return err
+				}
+			}
+		}
 		// Without its key a folder cannot be read by anybody: it was being made,
 		// or being destroyed. Runs that were on fail then, in their first step,
 		// as they do where the key is another's.
 		if unreadable == nil {
-			if err := r.addFlagged(ctx, tx, info, end); err != nil {
+			if err := r.addFlagged(ctx, tx, info, end, gapIn(reader)); err != nil {
 				return err
 			}
 		}
@@ -164,8 +182,8 @@ func (r *Recorder) busy(sessionID string) bool {
 }
 
 // addFlagged begins the runs that a flag asks for, if the call was flagged in
-// this session.
-func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionInfo, end time.Time) error {
+// this session. lacks is what the session's packets lack, nil if nothing.
+func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionInfo, end time.Time, lacks *gaveUp) error {
 	var call db.CallRow
 	err := tx.NewSelect().Model(&call).Where("cid = ?", info.CID).Scan(ctx)
 	if db.IsNotFound(err) {
@@ -183,13 +201,21 @@ func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionIn
 		return err
 	}
 	o, against := recording.Against(call.RecordingDecision.V)
+	at := info.StartedAt
+	if lacks != nil {
+		at = lacks.before
+	}
 	for _, f := range flaggedRuns(info, plan) {
-		run, err := newRun(f.id, info.CID, info.SessionID, r.cfg.Node, f.typ, f.lane, plan, info.StartedAt)
+		run, err := newRun(f.id, info.CID, info.SessionID, r.cfg.Node, f.typ, f.lane, plan, at)
 		if err != nil {
 			return err
 		}
 		run.Flagged = true
-		if _, err := r.insertRun(ctx, tx, run); err != nil {
+		begun, err := r.insertRun(ctx, tx, run)
+		if err == nil && begun && lacks != nil {
+			err = r.tellFailed(ctx, tx, run, fmt.Errorf("%w: %w", errLost, lacks), r.cfg.Now())
+		}
+		if err != nil {
 			return err
 		}
 		if f.lane != db.LaneEvidence || !against {
@@ -253,6 +279,9 @@ func (r *Recorder) release(ctx context.Context, sessionID string) error {
 		return err
 	}
 	r.forget(sessionID)
+	if err := r.forgetDrop(ctx, sessionID); err != nil {
+		return err
+	}
 	if err := raw.Destroy(r.rawDir(sessionID)); err != nil {
 		return fmt.Errorf("destroy packets of session %s: %w", sessionID, err)
 	}
@@ -283,15 +312,18 @@ func (r *Recorder) watchFlags(ctx context.Context) {
 
 // flag begins what a flag asks for.
 func (l *live) flag(a event.ActionRequested) {
-	if !l.ready || l.writer == nil {
+	if !l.ready || l.writer == nil && !l.gap {
 		return
+	}
+	if len(flaggedRuns(l.info, l.plan)) > 0 {
+		l.open() // which is done where nothing was given up
 	}
 	l.note(raw.Entry{Kind: raw.Flagged, At: l.offset(l.r.cfg.Now()), UserID: a.UserID, Detail: a.ActionID})
 	for _, f := range flaggedRuns(l.info, l.plan) {
 		if l.runs[f.id] != nil {
 			continue
 		}
-		l.startRun(f.id, f.typ, f.lane, l.info.StartedAt, func(ctx context.Context, tx bun.Tx) error {
+		l.startRun(f.id, f.typ, f.lane, l.begun(), func(ctx context.Context, tx bun.Tx) error {
 			if f.lane != db.LaneEvidence || l.against == nil {
 				return nil
 			}

@@ -24,10 +24,10 @@ import (
 const (
 	CodeOther   = 1 // see the message
 	CodeEmpty   = 2 // nothing was sent that can be shown or heard
-	CodePackets = 3 // the packets cannot be read: gone, changed, or sealed with another key
+	CodePackets = 3 // the packets cannot be read: gone, given up, changed, or sealed with another key
 	CodeDisk    = 4 // no room on this machine
 	CodeStore   = 5 // the store refuses, or was away for too long
-	CodeLost    = 6 // packets were lost while the call ran
+	CodeLost    = 6 // packets were lost, or given up, while the call ran
 )
 
 // codeOf says what kind of failure an error is.
@@ -136,6 +136,10 @@ func custom(run db.RecordingRow) map[string]any {
 // publicText is what a backend may read of a failure: no paths, no addresses.
 func publicText(err error) string {
 	var refused *archive.Error
+	var lacks *gaveUp
+	if errors.As(err, &lacks) {
+		return lacks.Error()
+	}
 	switch codeOf(err) {
 	case CodeEmpty:
 		return errEmpty.Error()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stillwatch/internal/db"
@@ -58,6 +59,14 @@ type live struct {
 	ticks int
 	runs  map[string]*db.RecordingRow // by id, those that are on
 	lost  bool
+	// gap: packets of the session were given up or not written, for want of room.
+	// from is since when there are some again.
+	gap  bool
+	from time.Time
+
+	// bytes of packets are written, since opened, in nanoseconds since 1970, 0:
+	// none are.
+	bytes, opened atomic.Int64
 }
 
 type liveTrack struct {
@@ -177,22 +186,24 @@ func (t *liveTrack) stop() {
 }
 
 // do has the session's goroutine do something after all that came before.
-func (l *live) do(f func()) { l.put(f, false) }
+// It answers false if nothing is done any more.
+func (l *live) do(f func()) bool { return l.put(f, false) }
 
 // last is do for what nothing follows.
 func (l *live) last(f func()) { l.put(f, true) }
 
-func (l *live) put(f func(), over bool) {
+func (l *live) put(f func(), over bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
-		return
+		return false
 	}
 	l.todo, l.over = append(l.todo, f), over
 	select {
 	case l.wakeup <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 func (l *live) isOver() bool {
@@ -243,6 +254,12 @@ func (l *live) roll() {
 		}
 		return
 	}
+	if l.gap {
+		l.spool() // if there is room by now
+	}
+	if l.writer != nil {
+		l.bytes.Store(l.writer.Stats().Bytes)
+	}
 	if l.tapped && l.ticks%2 == 0 {
 		l.keyframes()
 	}
@@ -286,9 +303,7 @@ func (l *live) begin() {
 		return
 	}
 	l.ready = true
-	if l.plan.Spools() || l.plan.PreRolls() {
-		l.open()
-	}
+	l.spool()
 	l.startAuto()
 	l.startArmed()
 }
@@ -338,6 +353,11 @@ func (l *live) create() error {
 		return errors.Join(err, raw.Destroy(dir))
 	}
 	l.writer = w
+	l.opened.Store(l.r.cfg.Now().UnixNano())
+	if l.gap {
+		l.from = l.r.cfg.Now()
+		l.note(raw.Entry{Kind: raw.Dropped, At: l.offset(l.from)})
+	}
 	for _, e := range slices.SortedFunc(maps.Values(l.here), func(a, b raw.Entry) int { return cmp.Compare(a.At, b.At) }) {
 		l.note(e)
 	}

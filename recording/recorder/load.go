@@ -86,6 +86,11 @@ func (r *Recorder) forget(sessionID string) {
 func (r *Recorder) read(ctx context.Context, sessionID string) (*media.Session, error) {
 	reader, err := r.openRaw(sessionID)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, there, derr := r.drop(ctx, r.cfg.DB, sessionID); derr != nil {
+			return nil, derr
+		} else if there {
+			return nil, fmt.Errorf("%w: %w: %w", errHopeless, errPackets, &gaveUp{})
+		}
 		return nil, fmt.Errorf("%w: %w: %w", errHopeless, errEmpty, err)
 	}
 	if errors.Is(err, seal.ErrOtherKey) || errors.Is(err, raw.ErrKey) {

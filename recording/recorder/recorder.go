@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"stillwatch/internal/bus"
@@ -35,6 +36,9 @@ const (
 	DefaultFlagGrace = 10 * time.Second
 	// DefaultSpoolBytes bounds the packets of one session.
 	DefaultSpoolBytes = 64 << 30
+	// DefaultMinFree is how much of the disk stays free of packets that nobody
+	// asked to keep, in percent.
+	DefaultMinFree = 10
 	// DefaultKeepFailed is how long the packets of a recording that failed
 	// are kept, to try again.
 	DefaultKeepFailed = 7 * 24 * time.Hour
@@ -87,6 +91,16 @@ type Config struct {
 	FlagGrace  time.Duration
 	KeepFailed time.Duration
 	StoreFor   time.Duration
+	// SpoolMaxBytes bounds the packets of all sessions of this node together, in
+	// bytes, and MinFree is how much of the disk is to stay free, in percent; 0
+	// are no bounds. When one is reached, the packets that are there for longest
+	// of calls that nobody flagged or asked to record are given up, and none of
+	// such calls begin.
+	SpoolMaxBytes int64
+	MinFree       int
+	// DiskFree returns the room left on a folder's disk and the disk's size, in
+	// bytes; nil asks the system.
+	DiskFree func(dir string) (free, total uint64, err error)
 	// WorkerOnly does steps and records nothing.
 	WorkerOnly bool
 	Log        *slog.Logger
@@ -101,6 +115,9 @@ type Recorder struct {
 	tasks service.Tasks
 	wake  chan struct{}
 	count counters
+	// tight: a bound of the packets is reached, and none begin that nobody asked
+	// for.
+	tight atomic.Bool
 
 	mu       sync.Mutex
 	closed   bool
@@ -128,6 +145,9 @@ func New(cfg Config) *Recorder {
 	orElse(&cfg.FlagGrace, DefaultFlagGrace)
 	orElse(&cfg.KeepFailed, DefaultKeepFailed)
 	orElse(&cfg.StoreFor, DefaultStoreFor)
+	if cfg.DiskFree == nil {
+		cfg.DiskFree = diskFree
+	}
 	worker := "node " + cfg.Node
 	if cfg.WorkerOnly {
 		worker = fmt.Sprintf("worker %d %s", os.Getpid(), event.NewID())
@@ -175,6 +195,8 @@ func (r *Recorder) Start(ctx context.Context) error {
 	}
 	if !r.cfg.WorkerOnly {
 		r.tasks.Go(r.sweepLoop)
+		r.makeRoom(ctx)
+		r.tasks.Go(r.roomLoop)
 		if r.cfg.Bus != nil {
 			r.tasks.Go(r.watchFlags)
 		}

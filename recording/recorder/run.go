@@ -92,7 +92,11 @@ func (l *live) startRun(id, typ, lane string, at time.Time, with func(ctx contex
 	run.Flagged = db.Bool(lane == db.LaneEvidence || with != nil)
 	err = l.r.retry(func(ctx context.Context) error {
 		return l.r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-			if _, err := l.r.insertRun(ctx, tx, run); err != nil || with == nil {
+			begun, err := l.r.insertRun(ctx, tx, run)
+			if err == nil && begun && bool(run.Flagged) && !l.from.IsZero() {
+				err = l.r.tellFailed(ctx, tx, run, fmt.Errorf("%w: %w", errLost, &gaveUp{l.from}), l.r.cfg.Now())
+			}
+			if err != nil || with == nil {
 				return err
 			}
 			return with(ctx, tx)
