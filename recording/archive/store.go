@@ -101,6 +101,9 @@ type Stored struct {
 	Encrypted   bool   `json:"encrypted,omitempty"`
 	// Existing tells that it was there already and nothing was sent.
 	Existing bool `json:"-"`
+	// Found tells that somebody else had put the same there before, who may
+	// still need it.
+	Found bool `json:"found,omitempty"`
 }
 
 // Item is the object as events tell of it.
@@ -219,12 +222,15 @@ func (s *Store) putAllInto(ctx context.Context, name string, files []File, infos
 }
 
 // remove deletes what goes elsewhere after all: nobody would remember it when
-// its retention is over.
+// its retention is over. What was there before is another recording's.
 func (s *Store) remove(ctx context.Context, all []Stored) {
 	objects, ok := s.cfg.Objects.(interface {
 		Delete(ctx context.Context, ref string) error
 	})
 	for _, stored := range all {
+		if stored.Found {
+			continue
+		}
 		if !ok {
 			s.log.Error("an object is left behind in a storage", "ref", stored.Ref)
 		} else if err := objects.Delete(ctx, stored.Ref); err != nil {
@@ -269,6 +275,7 @@ func (s *Store) putInto(ctx context.Context, name string, f File, info os.FileIn
 	if existing != nil {
 		stored.Size, stored.PlainSize, stored.Existing = existing.size, existing.size, true
 		stored.SHA256, stored.PlainSHA256, stored.MD5 = existing.sha(), existing.sha(), existing.md()
+		stored.Found = s.journal.begun[id] != key
 	} else if err := s.send(ctx, id, f, info, &stored); err != nil {
 		return Stored{}, err
 	}

@@ -260,6 +260,46 @@ func TestWhatBelongsTogetherLiesInOneStorage(t *testing.T) {
 	}
 }
 
+// What another recording had put in a storage stays there when this one goes
+// elsewhere, also when it is found by a process and left by the next.
+func TestWhatIsAnothersStaysWhenOursGoesElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, again := range []bool{false, true} {
+		dir, objects := t.TempDir(), newStores(t, "first")
+		files := []File{{Path: file(t, dir, "a.mp4", 1000), Key: "rec/a.mp4"}, {Path: file(t, dir, "b.mp4", 2000), Key: "rec/b.mp4"}, {Path: file(t, dir, "c.mp4", 3000), Key: "rec/c.mp4"}}
+		other := open(t, Config{Objects: objects, Storages: []string{"first"}})
+		if _, err := other.Put(t.Context(), files[0]); err != nil {
+			t.Fatal(err)
+		}
+		cfg := Config{Objects: objects, Storages: []string{"first", ""}, Journal: filepath.Join(dir, "j"), Tries: 1}
+		objects.fault = func(op, ref string) error {
+			switch {
+			case op != "upload" || ref != "@first/rec/c.mp4":
+				return nil
+			case again:
+				return errors.New("away")
+			}
+			return fs.ErrPermission
+		}
+		s := open(t, cfg)
+		if again { // the first process finds it, the second leaves
+			if _, err := s.PutTogether(t.Context(), files); !errors.Is(err, ErrStoreDown) {
+				t.Fatal(err)
+			}
+			noErr(t, s.Close())
+			again = false
+			s = open(t, cfg)
+		}
+		got, err := s.PutTogether(t.Context(), files)
+		if err != nil || len(got) != 3 || got[0].Storage != "" {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		if first := objects.keys(t, "first"); len(first) != 1 || first[0] != "rec/a.mp4" {
+			t.Errorf("%v in the first", first)
+		}
+	}
+}
+
 // s3 is an S3 server that answers everything with one status.
 func s3(t *testing.T, status *atomic.Int64, code string) *blob.Store {
 	t.Helper()
