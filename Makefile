@@ -44,7 +44,7 @@ lint: ## gofmt, vet, staticcheck and the import table
 	$(TOOLS)/staticcheck ./...
 	CGO_ENABLED=0 $(GO) vet ./...
 
-generate: ## make what is generated: the API's types and routes, and the types for the console's scripts
+generate: ## make what is generated: the API's types and routes and, for editors alone, the types for the console's scripts
 	$(GO) generate ./web/api
 
 bench: build ## print the capture benchmark (40 participants, 720p VP8, 2 s) as JSON
