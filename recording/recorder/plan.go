@@ -37,9 +37,9 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 	if !t.heardOrSeen(s, from, to) {
 		return fmt.Errorf("%w: %w", job.ErrHopeless, errEmpty)
 	}
-	t.log.Info("making files", "call", t.run.CID, "type", t.run.Type, "lane", t.run.Lane, "length", (to - from).Round(time.Millisecond), "people", len(users(s)))
+	t.log.Info("making files", "call", t.run.CID, "type", t.run.Type, "lane", t.run.Lane, "length", (to - from).Round(time.Millisecond), "people", len(t.users(s, from, to)))
 	all := movies{Windows: t.windows(from, to)}
-	if t.merges(s) {
+	if t.merges(s, from, to) {
 		for _, w := range all.Windows {
 			o, err := t.movieOptions(ctx, w.From, w.To)
 			if err != nil {
@@ -55,15 +55,24 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 	return r.queue.Done(ctx, t.job, all, func(ctx context.Context, tx bun.Tx) error { return t.order(ctx, tx, s, all, from, to) })
 }
 
+// shortest is how long a slice is at least, one picture of 25 a second: what
+// is left at the end and shorter belongs to the slice before it.
+const shortest = 40 * time.Millisecond
+
 // windows cuts the recording where the plan's slices end.
 func (t *task) windows(from, to time.Duration) []media.Span {
 	if t.plan.Slice <= 0 || t.evidence() {
 		return []media.Span{{From: from, To: to}}
 	}
+	return cutWindows(from, to, t.plan.Slice)
+}
+
+func cutWindows(from, to, slice time.Duration) []media.Span {
 	var out []media.Span
-	for at := from; at < to || len(out) == 0; at += t.plan.Slice {
-		out = append(out, media.Span{From: at, To: min(to, at+t.plan.Slice)})
+	for at := from; len(out) == 0 || to-at >= shortest; at += slice {
+		out = append(out, media.Span{From: at, To: min(to, at+slice)})
 	}
+	out[len(out)-1].To = to
 	return out
 }
 
@@ -170,7 +179,7 @@ func (t *task) discard(ctx context.Context) error {
 
 // merges tells whether one movie is made of all: not for individual files, not
 // with the option to split, and not for more people than a movie may show.
-func (t *task) merges(s *media.Session) bool {
+func (t *task) merges(s *media.Session, from, to time.Duration) bool {
 	if t.run.Type != recording.TypeComposite || t.plan.AudioOnly {
 		return false
 	}
@@ -181,7 +190,7 @@ func (t *task) merges(s *media.Session) bool {
 	if limit <= 0 {
 		limit = maxMix
 	}
-	n := len(users(s))
+	n := len(t.users(s, from, to))
 	switch {
 	case t.plan.Split:
 		return false
@@ -195,11 +204,13 @@ func (t *task) merges(s *media.Session) bool {
 	return true
 }
 
-// users are the ids of those who were there, without mixers.
-func users(s *media.Session) []string {
+// users are the ids of those who were there in the window and whom the plan
+// does not leave out, without mixers.
+func (t *task) users(s *media.Session, from, to time.Duration) []string {
 	var out []string
 	for _, p := range s.People() {
-		if !p.Mixer() && !slices.Contains(out, p.UserID) {
+		here := p.Join < to && p.Leave > from
+		if here && !p.Mixer() && !slices.Contains(t.plan.Omit, p.UserID) && !slices.Contains(out, p.UserID) {
 			out = append(out, p.UserID)
 		}
 	}
