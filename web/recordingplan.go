@@ -14,8 +14,11 @@ import (
 // PlanOf makes the plan by which a call is recorded from the settings JSON of
 // the call and what was decided for its creator when it was made. What the
 // settings lack has its default. Where a permission denies, nothing but
-// evidence is recorded, not even by request; where it records, the composite
-// is on from the beginning, with no more than the permission's type.
+// evidence is recorded, not even by request; where the caller was asked and
+// said no, nothing begins by itself; where it records, the composite is on from
+// the beginning, with no more than the permission's type, and where it always
+// does, with no less: settings that leave something out, which callers may
+// change, have no effect then.
 func PlanOf(settings json.RawMessage, d db.RecordingDecision) (recording.Plan, error) {
 	s, err := readSettings(settings)
 	if err != nil {
@@ -25,8 +28,13 @@ func PlanOf(settings json.RawMessage, d db.RecordingDecision) (recording.Plan, e
 	switch {
 	case d.Denied:
 		p.Composite, p.Individual, p.Raw = recording.ModeDisabled, recording.ModeDisabled, recording.ModeDisabled
+	case declined(d):
+		p.Composite, p.Individual, p.Raw = whenAsked(p.Composite), whenAsked(p.Individual), whenAsked(p.Raw)
 	case d.Record:
 		p.Composite = recording.ModeAutoOn
+		if d.Mandatory {
+			p.AudioOnly, p.Omit = false, nil
+		}
 		switch permission.Type(d.Type) {
 		case permission.Audio:
 			p.AudioOnly, p.VideoOnly = true, false
@@ -36,6 +44,22 @@ func PlanOf(settings json.RawMessage, d db.RecordingDecision) (recording.Plan, e
 		}
 	}
 	return p, nil
+}
+
+// declined tells whether a permission left the choice to the caller, who did
+// not choose to be recorded. What the system's setting does not ask for is
+// nobody's choice.
+func declined(d db.RecordingDecision) bool {
+	source := permission.Source(d.Source)
+	return !d.Record && !d.Denied && (source == permission.FromUser || source == permission.FromDomain)
+}
+
+// whenAsked is a mode without what begins by itself.
+func whenAsked(mode string) string {
+	if mode == recording.ModeAutoOn || mode == recording.ModeOnFlag {
+		return recording.ModeAvailable
+	}
+	return mode
 }
 
 // plan is what the settings alone say.

@@ -96,6 +96,12 @@ func TestPlanOfPermissions(t *testing.T) {
 		{"auto-on", d{Denied: true, Type: "none"}, "disabled disabled disabled on-flag false false"},
 		{"on-flag", d{Denied: true, Type: "none"}, "disabled disabled disabled on-flag false false"},
 		{"available", d{Denied: true, Type: "none"}, "disabled disabled disabled on-flag false false"},
+		// The caller was asked and said no.
+		{"auto-on", d{Type: "none", Source: "user"}, "available available available on-flag false false"},
+		{"on-flag", d{Type: "none", Source: "domain"}, "available available available on-flag false false"},
+		{"disabled", d{Type: "none", Source: "user"}, "disabled disabled disabled on-flag false false"},
+		// Nobody was: the system's setting asks for nothing.
+		{"auto-on", d{Type: "none", Source: "system"}, "auto-on auto-on auto-on on-flag false false"},
 	} {
 		p, err := PlanOf(json.RawMessage(fmt.Sprintf(all, c.mode)), c.decision)
 		if err != nil {
@@ -106,6 +112,29 @@ func TestPlanOfPermissions(t *testing.T) {
 		}
 		if e := p.ForEvidence(); e.AudioOnly || e.VideoOnly || e.Evidence != "on-flag" {
 			t.Errorf("permissions reach the evidence: %+v", e)
+		}
+	}
+}
+
+// What is recorded always is recorded whole, as its type says: settings, which
+// a caller may change, do not thin it out.
+func TestPlanOfMandatory(t *testing.T) {
+	t.Parallel()
+	const thin = `{"recording":{"audio_only":true,"omit_users":["carol"]}}`
+	for _, c := range []struct {
+		decision db.RecordingDecision
+		want     string
+	}{
+		{db.RecordingDecision{Record: true, Type: "all", Source: "user", Mandatory: true}, "false false []"},
+		{db.RecordingDecision{Record: true, Type: "video", Source: "domain", Mandatory: true}, "false true []"},
+		{db.RecordingDecision{Record: true, Type: "audio", Source: "user", Mandatory: true}, "true false []"},
+		{db.RecordingDecision{Record: true, Type: "all", Source: "user"}, "true false [carol]"},
+		{db.RecordingDecision{Record: true, Type: "all", Source: "system"}, "true false [carol]"},
+		{db.RecordingDecision{}, "true false [carol]"},
+	} {
+		p, err := PlanOf(json.RawMessage(thin), c.decision)
+		if got := fmt.Sprint(p.AudioOnly, " ", p.VideoOnly, " ", p.Omit); err != nil || got != c.want {
+			t.Errorf("%+v: %s, want %s (%v)", c.decision, got, c.want, err)
 		}
 	}
 }
