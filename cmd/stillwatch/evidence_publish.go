@@ -115,7 +115,8 @@ func (p *headPublisher) publish(ctx context.Context, now bool) error {
 			break
 		}
 	}
-	return p.send(ctx, all)
+	stamped := p.stampAll(ctx, all)
+	return errors.Join(p.send(ctx, all), stamped, p.sendStamps(ctx, all))
 }
 
 // next is the bulletin that is due, nil if none is.
@@ -257,20 +258,35 @@ func (p *headPublisher) post(ctx context.Context, n int, text []byte) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", "bulletin-"+p.key.Public().Fingerprint()[:16]+"-"+strconv.Itoa(n))
-	resp, err := p.client(strings.HasPrefix(at, "http:")).Do(req)
+	_, err = p.answer(req)
+	return err
+}
+
+// maxReply bounds what is read of an answer, in bytes: a time stamp with its
+// certificates has some thousand.
+const maxReply = 64 << 10
+
+// answer makes a request and returns the body of a 2xx answer.
+func (p *headPublisher) answer(req *http.Request) ([]byte, error) {
+	resp, err := p.client(req.URL.Scheme == "http").Do(req)
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("it answers %d", resp.StatusCode)
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read answer: %w", err)
+	case resp.StatusCode/100 != 2:
+		return nil, fmt.Errorf("it answers %d", resp.StatusCode)
+	case len(text) > maxReply:
+		return nil, errors.New("its answer is too large")
 	}
-	return nil
+	return text, nil
 }
 
 // startHeads publishes heads of evidence where the settings name a place.

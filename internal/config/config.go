@@ -80,6 +80,7 @@ type Config struct {
 		PublishStorage string `koanf:"publish_storage" doc:"External storage in which the signed heads of evidence are published daily and at each export; empty: none."`
 		PublishPrefix  string `koanf:"publish_prefix" doc:"What the keys of published heads begin with."`
 		PublishURL     string `koanf:"publish_url" secret:"1" doc:"Address that heads are posted to as well, or instead; empty: none. The rules of webhook addresses hold."`
+		TSAURL         string `koanf:"tsa_url" secret:"1" doc:"Time-stamping authority (RFC 3161) that stamps each bulletin of heads; empty: none. The rules of webhook addresses hold."`
 	} `koanf:"evidence"`
 	Models struct {
 		Dir     string `koanf:"dir" doc:"Folder with one folder a model."`
@@ -315,6 +316,7 @@ func (c Config) Check() error {
 	bad(c.Recording.KeepFailed >= time.Minute && c.Recording.KeepFailed <= 8760*time.Hour, "recording.keep_failed", c.Recording.KeepFailed, "1m to 8760h")
 	bad(c.Recording.StoreFor >= 0 && c.Recording.StoreFor <= 720*time.Hour, "recording.store_for", c.Recording.StoreFor, "0s to 720h")
 	bad(hasScheme(c.Evidence.PublishURL, "http", "https"), "evidence.publish_url", "(hidden)", "http:// or https://")
+	bad(hasScheme(c.Evidence.TSAURL, "http", "https"), "evidence.tsa_url", "(hidden)", "http:// or https://")
 	bad(c.Evidence.PublishPrefix != "" && !strings.ContainsAny(c.Evidence.PublishPrefix, "\\ ") && !strings.HasPrefix(c.Evidence.PublishPrefix, "/"), "evidence.publish_prefix", c.Evidence.PublishPrefix, "a relative path such as evidence-heads")
 	bad(c.Models.Dir != "", "models.dir", c.Models.Dir, "a folder")
 	bad(c.Models.Small != "", "models.small", c.Models.Small, "a model's name")

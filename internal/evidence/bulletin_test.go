@@ -146,3 +146,13 @@ func FuzzDecodeBulletin(f *testing.F) {
 		}
 	})
 }
+
+func FuzzCheckTimestamp(f *testing.F) {
+	f.Add([]byte{0x30, 0x05, 0x30, 0x03, 0x02, 0x01, 0x02}) // refused
+	f.Add([]byte{0x30, 0x05, 0x30, 0x03, 0x02, 0x01, 0x00}) // granted, without a token
+	f.Fuzz(func(t *testing.T, reply []byte) {
+		if at, err := CheckTimestamp(reply, []byte("text"), nil); err != nil && (!errors.Is(err, ErrTimestamp) || !at.IsZero()) {
+			t.Fatal(at, err)
+		}
+	})
+}
