@@ -57,11 +57,14 @@ func (p part) canvas() (width, height int) {
 // each is the part alone, and the rest.
 func (p part) each() []part {
 	first := p
-	first.rest = nil
 	if len(p.rest) > 0 {
 		first.span.To = p.rest[0].span.From
 	}
-	return append([]part{first}, p.rest...)
+	all := first.copies()
+	for _, next := range p.rest {
+		all = append(all, next.copies()...)
+	}
+	return all
 }
 
 // stretches are the part and the rest, with those joined that can be read in

@@ -85,6 +85,10 @@ type part struct {
 	codec string
 
 	width, height int
+	params        uint64
+	// more are the parts that follow in the same file as they are: streams with
+	// one codec and the same parameters.
+	more []part
 	// rest are the parts that follow in the same file, which is encoded again.
 	rest []part
 	// videoTo is where the pictures end before the sound does; 0: they do not.
@@ -93,15 +97,16 @@ type part struct {
 
 // Remux writes tracks to files without transcoding, but where the format or
 // the number of files says so. A keyframe with another size or other parameters
-// begins a new file, and so does another track. It answers ErrNoMedia if nothing is there, and
-// ErrFormat if the format does not take the video's codec.
+// begins a new file, and so does a track with another codec. It answers
+// ErrNoMedia if nothing is there, and ErrFormat if the format does not take the
+// video's codec.
 func (s *Session) Remux(ctx context.Context, o RemuxOptions) ([]File, error) {
 	span := s.bounds(o.From, o.To)
 	audio, err := s.soundTracks(append([]string{}, o.Audio...), span)
 	if err != nil {
 		return nil, fmt.Errorf("remux: %w", err)
 	}
-	parts, err := s.videoParts(o, span)
+	parts, err := s.videoParts(o, audio, span)
 	if err != nil {
 		return nil, fmt.Errorf("remux: %w", err)
 	}
@@ -109,7 +114,7 @@ func (s *Session) Remux(ctx context.Context, o RemuxOptions) ([]File, error) {
 		if len(audio) == 0 {
 			return nil, fmt.Errorf("remux: %w", ErrNoMedia)
 		}
-		parts = []part{{span: span}}
+		parts = soundParts(audio, span)
 	}
 	name := o.Name
 	if name == nil {
@@ -137,7 +142,7 @@ func (s *Session) Remux(ctx context.Context, o RemuxOptions) ([]File, error) {
 }
 
 // videoParts divides the video where a new file must begin.
-func (s *Session) videoParts(o RemuxOptions, span Span) ([]part, error) {
+func (s *Session) videoParts(o RemuxOptions, audio []Track, span Span) ([]part, error) {
 	var parts []part
 	for _, id := range o.Video {
 		t, ok := s.Track(id)
@@ -162,7 +167,61 @@ func (s *Session) videoParts(o RemuxOptions, span Span) ([]part, error) {
 			p.span.To = span.To
 		}
 	}
-	return slices.DeleteFunc(parts, func(p part) bool { return p.span.To <= p.span.From }), nil
+	parts = slices.DeleteFunc(parts, func(p part) bool { return p.span.To <= p.span.From })
+	return joined(parts, audio), nil
+}
+
+// joined has a track go on in the file of the one before where nothing in the
+// file's head would differ.
+func joined(parts []part, audio []Track) []part {
+	var out []part
+	for _, p := range parts {
+		if n := len(out); n > 0 && out[n-1].takes(p) && alike(soundIn(audio, Span{out[n-1].span.From, p.span.To})) {
+			out[n-1].more = append(out[n-1].more, p)
+			out[n-1].span.To = p.span.To
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func (p part) takes(next part) bool { return p.codec == next.codec && p.params == next.params }
+
+// copies are the part alone, and those that follow as they are.
+func (p part) copies() []part {
+	first := p
+	first.more, first.rest = nil, nil
+	if len(p.more) > 0 {
+		first.span.To, first.videoTo = p.more[0].span.From, 0
+	}
+	return append([]part{first}, p.more...)
+}
+
+// alike tells whether tracks of sound go in one file as they are.
+func alike(audio []Track) bool {
+	return !slices.ContainsFunc(audio, func(t Track) bool { return t.Codec != audio[0].Codec || t.ClockRate != audio[0].ClockRate })
+}
+
+// soundParts divides sound without video where another codec follows. Tracks
+// that sound at once stay together.
+func soundParts(audio []Track, span Span) []part {
+	parts := []part{{span: span}}
+	var until time.Duration
+	for i, t := range audio {
+		heard := t.Layers[0].Spans
+		if from := heard[0].From; i > 0 && from >= until && !alike(audio[i-1:i+1]) {
+			parts[len(parts)-1].span.To = from
+			parts = append(parts, part{span: Span{from, span.To}})
+		}
+		until = max(until, heard[len(heard)-1].To)
+	}
+	return parts
+}
+
+// soundIn are the tracks that are heard in a span.
+func soundIn(audio []Track, span Span) []Track {
+	return slices.DeleteFunc(slices.Clone(audio), func(t Track) bool { return !t.within(span) })
 }
 
 // parts divides a stream at keyframes with new parameters.
@@ -184,7 +243,7 @@ func (st *stream) parts(id string, span Span, lead bool) (parts []part) {
 			parts[n-1].until, parts[n-1].ends = k.mark, true
 		}
 		parts = append(parts, part{
-			span: Span{From: k.at0}, video: st, id: id, key: k.mark, codec: st.in.codec, width: k.width, height: k.height,
+			span: Span{From: k.at0}, video: st, id: id, key: k.mark, codec: st.in.codec, width: k.width, height: k.height, params: k.params,
 		})
 	}
 	return parts
@@ -224,7 +283,7 @@ func (p part) container(format string, audio []Track) (string, error) {
 var extensions = map[string]string{"hls": ".m3u8", "wav-8bit": ".wav"}
 
 func (s *Session) remuxPart(ctx context.Context, p part, audio []Track, o RemuxOptions, name string) (File, error) {
-	audio = slices.DeleteFunc(slices.Clone(audio), func(t Track) bool { return !t.within(p.span) })
+	audio = soundIn(audio, p.span)
 	format, err := p.container(o.Format, audio)
 	if err != nil {
 		return File{}, err
@@ -265,6 +324,9 @@ func (w *writing) measure() error {
 			return fmt.Errorf("list segments of %s: %w", w.file, err)
 		}
 		f.Parts = append(f.Parts, segments...)
+		if err := w.measureHLS(); err != nil {
+			return err
+		}
 	}
 	for _, path := range f.Parts {
 		info, err := os.Stat(path)

@@ -455,3 +455,95 @@ func TestRemuxOfLittle(t *testing.T) {
 		}
 	}
 }
+
+// Who comes back has another track, which goes on in the same file where that
+// can be: the gap stays a gap (KS-10).
+func TestRemuxGoesOnWithTheNextTrack(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ codec, format string }{
+		{media.VP8, "webm"}, {media.VP9, "webm"}, {media.AV1, "mp4"}, {media.H264, "mp4"}, {media.H264, "hls"}, {media.H264, "flv"},
+	} {
+		t.Run(c.codec+"/"+c.format, func(t *testing.T) {
+			t.Parallel()
+			v, w, a, b := video(t, c.codec), video(t, c.codec), sound(t, media.Opus, 440), sound(t, media.Opus, 880)
+			w.start, w.ts, w.seq, w.ssrc = 15*time.Second, 12345, 77, 99
+			a.start, b.start = 0, 12*time.Second // the microphone is before the camera
+			src := newMemory()
+			for id, s := range map[string]sent{"v": v, "w": w, "a": a, "b": b} {
+				src.add(s.info(id, "u"), s.packets())
+			}
+			files, err := src.load(t).Remux(t.Context(), media.RemuxOptions{
+				Dir: t.TempDir(), Video: []string{"t-v", "t-w"}, Audio: []string{"t-a", "t-b"}, Format: c.format,
+			})
+			if err != nil || len(files) != 1 {
+				t.Fatalf("%v: %+v", err, files)
+			}
+			f := files[0]
+			if f.Pictures != 150 || c.format != "flv" && f.Packets != len(a.units)+len(b.units) || (f.To-f.From-18*time.Second).Abs() > 50*time.Millisecond {
+				t.Errorf("%+v", f)
+			}
+			vs := packetsOf(t, f.Path, "v")
+			if len(vs) != 150 {
+				t.Fatalf("%d pictures", len(vs))
+			}
+			if c.format == "hls" { // ffmpeg puts the first of a segment at the end of the one before
+				vs[75].at = 15 + vs[0].at - 0.5
+				length, _ := strconv.ParseFloat(probe(t, f.Path, "format=duration"), 64)
+				if math.Abs(length-18) > 0.1 {
+					t.Errorf("the playlist lasts %g s", length)
+				}
+			}
+			for i, p := range vs {
+				want := 0.5 + float64(i)*0.04
+				if i >= 75 {
+					want = 15 + float64(i-75)*0.04
+				}
+				if off := vs[0].at - 0.5; c.format != "flv" && c.format != "hls" && math.Abs(off) > 2e-3 || math.Abs(p.at-off-want) > 2e-3 {
+					t.Fatalf("picture %d at %.3f, want %.3f", i, p.at, want)
+				}
+			}
+			if as := packetsOf(t, f.Path, "a"); c.format != "flv" && len(as) != len(a.units)+len(b.units) {
+				t.Errorf("%d packets of sound", len(as))
+			}
+			decodes(t, f.Path, 150)
+		})
+	}
+}
+
+// Where a file's head would differ, the next track begins another one.
+func TestRemuxBeginsANewFileForAnotherKindOfTrack(t *testing.T) {
+	t.Parallel()
+	src := newMemory()
+	add := func(id string, s sent, at time.Duration) {
+		s.start = at
+		src.add(s.info(id, "u"), s.packets())
+	}
+	small := video(t, media.VP8)
+	small.units = clip(t, clipSpec{codec: media.VP8, width: 160, height: 96, frames: 25, gop: 25})
+	add("v", video(t, media.VP8), 0)
+	add("a", sound(t, media.Opus, 440), 0)
+	add("small", small, 5*time.Second)
+	add("w", video(t, media.VP8), 10*time.Second)
+	add("g", sound(t, media.PCMU, 440), 10*time.Second)
+	session := src.load(t)
+	for name, c := range map[string]struct {
+		video, audio []string
+		want         []string
+	}{
+		"another size":        {[]string{"t-v", "t-small"}, []string{"t-a"}, []string{"webm", "webm"}},
+		"another sound":       {[]string{"t-v", "t-w"}, []string{"t-a", "t-g"}, []string{"webm", "webm"}},
+		"another sound alone": {nil, []string{"t-a", "t-g"}, []string{"ogg", "wav"}},
+		"the same":            {[]string{"t-v", "t-w"}, []string{"t-a"}, []string{"webm"}},
+	} {
+		files, err := session.Remux(t.Context(), media.RemuxOptions{Dir: t.TempDir(), Video: c.video, Audio: c.audio})
+		if err != nil || len(files) != len(c.want) {
+			t.Errorf("%s: %v: %+v", name, err, files)
+			continue
+		}
+		for i, f := range files {
+			if f.Format != c.want[i] || c.video == nil && f.AudioCoded != "" {
+				t.Errorf("%s: file %d is %+v", name, i, f)
+			}
+		}
+	}
+}

@@ -19,6 +19,9 @@ type timeline struct {
 	seen int64
 }
 
+// follow goes on with the samples of another stream.
+func (t *timeline) follow(rate int64) { t.rate, t.mark.seg = rate, -1 }
+
 // pts returns a sample's timestamp in the file, higher than the last.
 func (t *timeline) pts(m Sample) int64 {
 	since := scale(m.mark.ticks-t.mark.ticks, int64(time.Second), t.rate)

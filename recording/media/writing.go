@@ -64,7 +64,7 @@ func (w *writing) write(ctx context.Context) error {
 }
 
 func (w *writing) writeFormat(ctx context.Context) error {
-	alike := !slices.ContainsFunc(w.audio, func(t Track) bool { return t.Codec != w.audio[0].Codec || t.ClockRate != w.audio[0].ClockRate })
+	alike := alike(w.audio)
 	opus := len(w.audio) > 0 && alike && w.audio[0].Codec == Opus
 	switch format := w.made.Format; {
 	case format == "ogg" && opus:
@@ -229,22 +229,24 @@ func (w *writing) ffmpeg(ctx context.Context, feeds []feed, args []string) error
 // video writes the part's pictures as IVF.
 func (w *writing) video(ctx context.Context, out io.Writer) error {
 	buf := bufio.NewWriterSize(out, 1<<16)
-	p, st := w.part, w.part.video
-	ivf, err := NewIVF(buf, p.codec, p.width, p.height)
+	ivf, err := NewIVF(buf, w.part.codec, w.part.width, w.part.height)
 	if err != nil {
 		return err
 	}
-	line := timeline{origin: w.origin, rate: st.clock.rate, out: videoRate}
-	for m, err := range w.taken(ctx, p) {
-		if err != nil {
-			return err
-		}
-		w.copied.Add(int64(len(m.Data)))
-		if p.codec == AV1 {
-			w.copied.Add(-2) // containers leave its temporal delimiter out
-		}
-		if err := ivf.Write(line.pts(m), m.Data); err != nil {
-			return err
+	line := timeline{origin: w.origin, out: videoRate}
+	for _, p := range w.part.copies() {
+		line.follow(p.video.clock.rate)
+		for m, err := range w.taken(ctx, p) {
+			if err != nil {
+				return err
+			}
+			w.copied.Add(int64(len(m.Data)))
+			if p.codec == AV1 {
+				w.copied.Add(-2) // containers leave its temporal delimiter out
+			}
+			if err := ivf.Write(line.pts(m), m.Data); err != nil {
+				return err
+			}
 		}
 	}
 	return buf.Flush()
