@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,16 +151,14 @@ func soundOnly(format string) bool {
 const maxPushes = 256
 
 // files decides where a share's files begin and end: slices, periods and
-// interruptions, of the tracks that carry it.
+// interruptions. It runs while there is a picture or a sound, and is cut at
+// keyframes where there are pictures.
 func (t *task) files(s *media.Session, video, audio []string, format string, w media.Span) []media.Span {
-	carrier := video
-	if len(carrier) == 0 {
-		carrier = audio
-	}
-	var pushes []slices.Span
+	var pushes, pictures []slices.Span
 	var keys []time.Duration
 	for _, track := range s.Tracks() {
-		if !stdslices.Contains(carrier, track.ID) {
+		shown := stdslices.Contains(video, track.ID)
+		if !shown && !stdslices.Contains(audio, track.ID) {
 			continue
 		}
 		l := track.Layers[0]
@@ -168,9 +167,10 @@ func (t *task) files(s *media.Session, video, audio []string, format string, w m
 				pushes = append(pushes, slices.Span{From: from, To: to})
 			}
 		}
-		keys = append(keys, l.Keys...)
+		if shown {
+			pictures, keys = append(pictures, chains(l)...), append(keys, l.Keys...)
+		}
 	}
-	stdslices.SortFunc(pushes, func(a, b slices.Span) int { return int(a.From - b.From) })
 	stdslices.Sort(keys)
 	if pushes = merged(pushes); len(pushes) > maxPushes { // who comes and goes without end fills no disk with files
 		pushes[maxPushes-1].To = pushes[len(pushes)-1].To
@@ -183,20 +183,32 @@ func (t *task) files(s *media.Session, video, audio []string, format string, w m
 	if limit := slices.Standard.Longest(format); limit > 0 && (set.Slice == 0 || set.Slice > limit) && !t.evidence() {
 		set.Slice = limit
 	}
-	if len(video) == 0 {
-		keys = nil
-	}
 	var out []media.Span
-	for _, f := range slices.Files(pushes, keys, set) {
+	for _, f := range slices.Files(pushes, merged(pictures), keys, set) {
 		out = append(out, media.Span{From: f.From(), To: f.To()})
 	}
 	return out
 }
 
-// merged joins pushes that overlap, as when somebody is in a call twice.
-func merged(pushes []slices.Span) []slices.Span {
+// chains are when a layer's pictures build on one another: over a gap as well
+// that no keyframe follows.
+func chains(l media.Layer) []slices.Span {
 	var out []slices.Span
-	for _, p := range pushes {
+	for i, span := range l.Spans {
+		if _, key := stdslices.BinarySearch(l.Keys, span.From); i > 0 && !key {
+			out[len(out)-1].To = span.To
+			continue
+		}
+		out = append(out, slices.Span{From: span.From, To: span.To})
+	}
+	return out
+}
+
+// merged joins spans that overlap, as when somebody is in a call twice.
+func merged(spans []slices.Span) []slices.Span {
+	var out []slices.Span
+	stdslices.SortFunc(spans, func(a, b slices.Span) int { return cmp.Compare(a.From, b.From) })
+	for _, p := range spans {
 		if n := len(out); n > 0 && p.From <= out[n-1].To {
 			out[n-1].To = max(out[n-1].To, p.To)
 			continue

@@ -55,7 +55,11 @@ var ErrOrder = errors.New("pushes are not in order")
 // limits. It is for one goroutine.
 type Stream struct {
 	Settings
-	files []File
+	// Pictures are when there are pictures, in order and apart: keyframes matter
+	// within them only, what lies between is cut exactly at the limit. nil is all
+	// the time.
+	Pictures []Span
+	files    []File
 }
 
 // Push tells of the next time in which the stream ran. keys are the times of
@@ -108,23 +112,38 @@ func (s *Stream) cut(start, from, to time.Duration, keys []time.Duration) (time.
 	if s.Slice <= 0 {
 		return 0, false
 	}
-	at := start + s.Slice
+	at := max(start+s.Slice, from+1)
 	if keys != nil {
-		i, _ := slices.BinarySearch(keys, max(at, from+1))
-		if i == len(keys) {
-			return 0, false
-		}
-		at = keys[i]
+		at = s.free(at, to, keys)
 	}
-	return at, from < at && at < to
+	return at, at < to
+}
+
+// free is the first moment from at on, to if there is none before it, at which
+// no picture builds on one before.
+func (s *Stream) free(at, to time.Duration, keys []time.Duration) time.Duration {
+	key := to
+	if i, _ := slices.BinarySearch(keys, at); i < len(keys) {
+		key = min(keys[i], to)
+	}
+	if s.Pictures == nil {
+		return key
+	}
+	for _, p := range s.Pictures {
+		if p.From < at && at < p.To {
+			at = p.To
+		}
+	}
+	return min(key, at)
 }
 
 // Files are those that the pushes so far make. The last one may still grow.
 func (s *Stream) Files() []File { return s.files }
 
 // Files are those that the pushes of a finished stream make: in any order,
-// with those that overlap taken as one. keys are as for Push.
-func Files(pushes []Span, keys []time.Duration, s Settings) []File {
+// with those that overlap taken as one. pictures are as in Stream, keys as for
+// Push.
+func Files(pushes, pictures []Span, keys []time.Duration, s Settings) []File {
 	sorted := slices.Clone(pushes)
 	slices.SortFunc(sorted, func(a, b Span) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
 	if !slices.IsSorted(keys) {
@@ -138,7 +157,7 @@ func Files(pushes []Span, keys []time.Duration, s Settings) []File {
 			apart = append(apart, p)
 		}
 	}
-	stream := Stream{Settings: s}
+	stream := Stream{Settings: s, Pictures: pictures}
 	for _, p := range apart {
 		// They are in order and apart, so there is no error.
 		_ = stream.Push(p.From, p.To, keys)

@@ -56,7 +56,7 @@ func TestFiles(t *testing.T) {
 		"full as it comes back":  {spans(0, 9*mi, 10*mi, 15*mi), Settings{Slice: 10 * mi, Resume: 180 * sec}, []File{file(0, 9*mi), file(10*mi, 15*mi)}},
 		"overlapping, unordered": {spans(4*mi, 6*mi, 0, 5*mi), Settings{}, []File{file(0, 6*mi)}},
 	} {
-		if got := Files(c.pushes, nil, c.s); !reflect.DeepEqual(got, c.want) {
+		if got := Files(c.pushes, nil, nil, c.s); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
@@ -68,21 +68,40 @@ func TestFilesAtKeyframes(t *testing.T) {
 	for at := time.Duration(0); at < 60*sec; at += 7 * sec {
 		keys = append(keys, at)
 	}
-	got := Files(spans(0, 60*sec), keys, Settings{Slice: 20 * sec})
+	got := Files(spans(0, 60*sec), nil, keys, Settings{Slice: 20 * sec})
 	want := []File{{spans(0, 21*sec)}, {spans(21*sec, 42*sec)}, {spans(42*sec, 60*sec)}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := Files(spans(0, 60*sec), []time.Duration{0}, Settings{Slice: 20 * sec}); len(got) != 1 {
+	if got := Files(spans(0, 60*sec), nil, []time.Duration{0}, Settings{Slice: 20 * sec}); len(got) != 1 {
 		t.Errorf("cut without a keyframe: %v", got)
 	}
 	// A keyframe exactly at the limit, and one at the very end.
-	got = Files(spans(0, 40*sec), []time.Duration{40 * sec, 20 * sec, 0}, Settings{Slice: 20 * sec})
+	got = Files(spans(0, 40*sec), nil, []time.Duration{40 * sec, 20 * sec, 0}, Settings{Slice: 20 * sec})
 	if len(got) != 2 || got[0].To() != 20*sec {
 		t.Errorf("got %v", got)
 	}
-	if got := Files(spans(0, 60*sec), []time.Duration{}, Settings{Slice: 20 * sec}); len(got) != 1 {
+	if got := Files(spans(0, 60*sec), nil, []time.Duration{}, Settings{Slice: 20 * sec}); len(got) != 1 {
 		t.Errorf("video without any keyframe was cut: %v", got)
+	}
+}
+
+// A camera that is off most of the time, and a microphone that is always on.
+func TestFilesAreCutExactlyWhereThereAreNoPictures(t *testing.T) {
+	t.Parallel()
+	keys := []time.Duration{18 * sec, 25 * sec, 38 * sec, 70 * sec}
+	pictures := spans(18*sec, 32*sec, 38*sec, 44*sec, 70*sec, 90*sec)
+	for slice, want := range map[time.Duration][]File{
+		10 * sec: {{spans(0, 10*sec)}, {spans(10*sec, 25*sec)}, {spans(25*sec, 35*sec)}, {spans(35*sec, 45*sec)}, {spans(45*sec, 55*sec)}, {spans(55*sec, 65*sec)}, {spans(65*sec, 90*sec)}, {spans(90*sec, 100*sec)}},
+		18 * sec: {{spans(0, 18*sec)}, {spans(18*sec, 36*sec)}, {spans(36*sec, 54*sec)}, {spans(54*sec, 90*sec)}, {spans(90*sec, 100*sec)}},
+		28 * sec: {{spans(0, 32*sec)}, {spans(32*sec, 60*sec)}, {spans(60*sec, 90*sec)}, {spans(90*sec, 100*sec)}},
+	} {
+		if got := Files(spans(0, 100*sec), pictures, keys, Settings{Slice: slice}); !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: got %v, want %v", slice, got, want)
+		}
+	}
+	if got := Files(spans(0, 30*sec), nil, nil, Settings{Slice: 10 * sec}); len(got) != 3 {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -121,7 +140,7 @@ func TestFilesHoldTheStream(t *testing.T) {
 				keys = append(keys, k)
 			}
 		}
-		files := Files(pushes, keys, set)
+		files := Files(pushes, nil, keys, set)
 		var held []Span
 		for i, f := range files {
 			if len(f.Spans) == 0 {
