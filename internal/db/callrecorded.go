@@ -34,7 +34,7 @@ func (d *DB) recorded(ctx context.Context, calls []CallRow) (map[string]recorded
 		return out, nil
 	}
 	var rows []RecordingRow
-	q := d.reader(ctx).NewSelect().Model(&rows).Column("cid", "session_id", "type", "state", "plan", "flagged", "requested_by").
+	q := d.reader(ctx).NewSelect().Model(&rows).Column("cid", "session_id", "type", "state", "plan", "flagged", "requested_by", "armed_until").
 		Where("lane = ?", LaneBusiness).Where("cid IN (?)", bun.List(cids))
 	if len(sessions) > 0 {
 		q = q.Where("(state = ? OR session_id IN (?))", RecordingOn, bun.List(sessions))
@@ -54,7 +54,7 @@ func (d *DB) recorded(ctx context.Context, calls []CallRow) (map[string]recorded
 		switch {
 		case row.State != RecordingOn || row.waits():
 		case row.SessionID == "":
-			r.armed = true
+			r.armed = r.armed || row.ArmedUntil.IsZero() // else it is told of when somebody comes back
 		default:
 			r.on[row.Type] = true
 		}

@@ -49,11 +49,14 @@ type RecordingRow struct {
 	Flagged       Bool
 	ErrorCode     int
 	Error         string
-	StartedAt     Time
-	StoppedAt     Time
-	FinishedAt    Time
-	CreatedAt     Time
-	UpdatedAt     Time
+	// ArmedUntil is, of an order whose session ended, until when the next one
+	// takes it on; zero where it waits as long as the call does.
+	ArmedUntil Time
+	StartedAt  Time
+	StoppedAt  Time
+	FinishedAt Time
+	CreatedAt  Time
+	UpdatedAt  Time
 }
 
 // RecordingFileRow is a row of recording_files.

@@ -110,6 +110,7 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 		info = reader.Session()
 		end = info.StartedAt.Add(reader.Length())
 	}
+	var cid string
 	err := r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if gone {
 			// Whoever flags a call whose packets were given up is told.
@@ -132,6 +133,7 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 				return err
 			}
 		}
+		cid = ""
 		var on []db.RecordingRow
 		if err := tx.NewSelect().Model(&on).Where("session_id = ?", sessionID).Where("state = ?", db.RecordingOn).Scan(ctx); err != nil {
 			return fmt.Errorf("read runs of session %s: %w", sessionID, err)
@@ -140,11 +142,18 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 			if err := r.endRun(ctx, tx, &on[i], end); err != nil {
 				return err
 			}
+			if err := r.armAgain(ctx, tx, on[i], end); err != nil {
+				return err
+			}
+			cid = on[i].CID
 		}
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	if cid != "" {
+		r.syncCall(cid) // they may be back by now
 	}
 	r.poke()
 	if unreadable != nil && !gone {
@@ -237,9 +246,7 @@ type flaggedRun struct{ id, typ, lane string }
 
 func flaggedRuns(info raw.SessionInfo, plan recording.Plan) []flaggedRun {
 	var out []flaggedRun
-	for typ, mode := range map[string]string{
-		recording.TypeComposite: plan.Composite, recording.TypeIndividual: plan.Individual, recording.TypeRaw: plan.Raw,
-	} {
+	for typ, mode := range modes(plan) {
 		if mode == recording.ModeOnFlag {
 			out = append(out, flaggedRun{event.DeriveID("recording", info.SessionID, typ), typ, db.LaneBusiness})
 		}

@@ -214,12 +214,14 @@ func (r *Recorder) sweepWork(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// disarm ends the runs that wait for a session of a call that is over, or gone.
+// disarm ends the runs that wait for a session of a call that is over, or gone,
+// and those that have waited for long enough.
 func (r *Recorder) disarm(ctx context.Context) error {
 	return r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var runs []db.RecordingRow
 		err := tx.NewSelect().Model(&runs).Where("session_id = ''").Where("state = ?", db.RecordingOn).
-			Where("NOT EXISTS (SELECT 1 FROM calls WHERE calls.cid = ?TableAlias.cid AND calls.ended_at = 0 AND calls.deleted_at = 0)").Limit(sweepPage).Scan(ctx)
+			Where("((armed_until > 0 AND armed_until <= ?) OR NOT EXISTS (SELECT 1 FROM calls WHERE calls.cid = ?TableAlias.cid AND calls.ended_at = 0 AND calls.deleted_at = 0))", db.At(r.cfg.Now())).
+			Limit(sweepPage).Scan(ctx)
 		if err != nil {
 			return fmt.Errorf("look for runs of calls that are over: %w", err)
 		}

@@ -68,17 +68,17 @@ func tellState(ctx context.Context, tx bun.Tx, typ string, run db.RecordingRow, 
 // startAuto begins what the plan starts by itself. A call counts from its
 // second participant on, unless the plan says from the first.
 func (l *live) startAuto() {
-	for typ, mode := range l.modes() {
+	for typ, mode := range modes(l.plan) {
 		if mode == recording.ModeAutoOn {
 			l.startRun(event.DeriveID("recording", l.info.SessionID, typ), typ, db.LaneBusiness, l.info.StartedAt, nil)
 		}
 	}
 }
 
-// modes are the plan's, by type.
-func (l *live) modes() map[string]string {
+// modes are a plan's, by type.
+func modes(p recording.Plan) map[string]string {
 	return map[string]string{
-		recording.TypeComposite: l.plan.Composite, recording.TypeIndividual: l.plan.Individual, recording.TypeRaw: l.plan.Raw,
+		recording.TypeComposite: p.Composite, recording.TypeIndividual: p.Individual, recording.TypeRaw: p.Raw,
 	}
 }
 
@@ -137,9 +137,13 @@ func (l *live) sync() {
 		rows = nil
 		return l.r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 			now := db.At(l.r.cfg.Now())
+			if err := l.tellAgain(ctx, tx, now); err != nil {
+				return err
+			}
 			_, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).
-				Set("session_id = ?", l.info.SessionID).Set("node = ?", l.r.cfg.Node).Set("started_at = ?", now).Set("updated_at = ?", now).
-				Where("cid = ?", l.info.CID).Where("session_id = ''").Where("state = ?", db.RecordingOn).Exec(ctx)
+				Set("session_id = ?", l.info.SessionID).Set("node = ?", l.r.cfg.Node).Set("started_at = ?", now).Set("updated_at = ?", now).Set("armed_until = 0").
+				Where("cid = ?", l.info.CID).Where("session_id = ''").Where("state = ?", db.RecordingOn).
+				Where("(armed_until = 0 OR armed_until > ?)", now).Exec(ctx)
 			if err != nil {
 				return fmt.Errorf("take on armed runs: %w", err)
 			}
@@ -180,7 +184,8 @@ func (r *Recorder) order(ctx context.Context, o recording.Order) (string, error)
 			return fmt.Errorf("read call %s: %w", o.CID, err)
 		}
 		err := tx.NewSelect().Model((*db.RecordingRow)(nil)).Column("id").Where("cid = ?", o.CID).Where("type = ?", o.Type).
-			Where("lane = ?", db.LaneBusiness).Where("state = ?", db.RecordingOn).Where("session_id IN ('', ?)", call.CurrentSessionID).Limit(1).Scan(ctx, &id)
+			Where("lane = ?", db.LaneBusiness).Where("state = ?", db.RecordingOn).Where("session_id IN ('', ?)", call.CurrentSessionID).
+			Where("armed_until = 0").Limit(1).Scan(ctx, &id)
 		if err == nil || !db.IsNotFound(err) {
 			return err
 		}
@@ -203,6 +208,9 @@ func (r *Recorder) order(ctx context.Context, o recording.Order) (string, error)
 		run.Storage, run.RequestedBy, run.Mandatory = o.Storage, o.By, db.Bool(call.RecordingDecision.V.Mandatory)
 		if o.Custom != nil {
 			run.Custom.V = o.Custom
+		}
+		if err := r.dropAgain(ctx, tx, o.CID, o.Type); err != nil {
+			return err
 		}
 		_, err = r.insertRun(ctx, tx, run)
 		return err
@@ -277,6 +285,9 @@ func (r *Recorder) endRun(ctx context.Context, tx bun.Tx, run *db.RecordingRow, 
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return err
+	}
+	if !run.ArmedUntil.IsZero() {
+		return nil // nobody was told that it began
 	}
 	if err := tellState(ctx, tx, event.CallRecordingStopped, *run, at); err != nil {
 		return err
