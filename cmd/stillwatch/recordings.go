@@ -118,7 +118,11 @@ func (c recordingsShowCmd) Run(e *env, r *recordingsCmd) error {
 		fmt.Fprintf(e.stdout, "%s  %s  %s (%s)  %s\nstarted %s, length %s\n", rec.ID, rec.CallCid, rec.RecordingType, rec.Lane, runState(rec),
 			rec.StartedAt.Format(time.RFC3339), runLength(rec))
 		if text := failureOf(rec); text != "" {
-			fmt.Fprintln(e.stdout, "failure:", text)
+			what := "failure:"
+			if rec.Error.Code == 0 { // discarded, which is none
+				what = "reason:"
+			}
+			fmt.Fprintln(e.stdout, what, text)
 		}
 		open := 0
 		for _, j := range out.Jobs {

@@ -106,9 +106,19 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 	gone := errors.Is(unreadable, fs.ErrNotExist) || unreadable != nil && r.noPackets(sessionID)
 	var info raw.SessionInfo
 	end := r.cfg.Now()
-	if unreadable == nil {
-		info = reader.Session()
+	var lacks *gaveUp
+	known := unreadable == nil
+	if known {
+		info, lacks = reader.Session(), gapIn(reader)
 		end = info.StartedAt.Add(reader.Length())
+	} else if !gone {
+		// What cannot be read can be decided over all the same where the database
+		// knows the session: nobody needs what was not flagged, and what was, is
+		// kept as of a recording that fails.
+		var err error
+		if info, end, known, err = r.sessionOf(ctx, sessionID); err != nil {
+			return err
+		}
 	}
 	var cid string
 	err := r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -119,8 +129,8 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 				return err
 			}
 			if there {
-				lacks := raw.SessionInfo{CID: d.CID, SessionID: sessionID, StartedAt: d.StartedAt.Time}
-				if err := r.addFlagged(ctx, tx, lacks, end, nil); err != nil {
+				info := raw.SessionInfo{CID: d.CID, SessionID: sessionID, StartedAt: d.StartedAt.Time}
+				if err := r.addFlagged(ctx, tx, info, end, nil); err != nil {
 					return err
 				}
 			}
@@ -128,8 +138,8 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 		// Without its key a folder cannot be read by anybody: it was being made,
 		// or being destroyed. Runs that were on fail then, in their first step,
 		// as they do where the key is another's.
-		if unreadable == nil {
-			if err := r.addFlagged(ctx, tx, info, end, gapIn(reader)); err != nil {
+		if known {
+			if err := r.addFlagged(ctx, tx, info, end, lacks); err != nil {
 				return err
 			}
 		}
@@ -156,7 +166,7 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 		r.syncCall(cid) // they may be back by now
 	}
 	r.poke()
-	if unreadable != nil && !gone {
+	if !known && !gone {
 		return unreadable // whether it was flagged is not known: nothing is destroyed
 	}
 	if !last {
@@ -164,6 +174,22 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 	}
 	r.setUndecided(sessionID, false)
 	return r.release(ctx, sessionID)
+}
+
+// sessionOf is what the database knows of a session that is over.
+func (r *Recorder) sessionOf(ctx context.Context, id string) (info raw.SessionInfo, end time.Time, known bool, err error) {
+	var row db.SessionRow
+	err = r.cfg.DB.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
+	if db.IsNotFound(err) {
+		return info, r.cfg.Now(), false, nil
+	}
+	if err != nil {
+		return info, end, false, fmt.Errorf("read session %s: %w", id, err)
+	}
+	if end = row.EndedAt.Time; row.EndedAt.IsZero() {
+		end = r.cfg.Now()
+	}
+	return raw.SessionInfo{CID: row.CID, SessionID: id, StartedAt: row.StartedAt.Time}, end, true, nil
 }
 
 // noPackets tells that a folder holds none: whoever made it was killed before

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,8 +28,40 @@ const (
 	CodePackets = 3 // the packets cannot be read: gone, given up, changed, or sealed with another key
 	CodeDisk    = 4 // no room on this machine
 	CodeStore   = 5 // the store refuses, or was away for too long
+	CodeKey     = 7 // the OpenPGP public key cannot be encrypted to
 	CodeLost    = 6 // packets were lost, or given up, while the call ran
 )
+
+// noRoom says how much room was left where there was too little.
+type noRoom struct {
+	cause error
+	// left is on the disk of the work folder; packets is how large those of the
+	// session are, which is about what files without encoding take.
+	left    uint64
+	packets int64
+}
+
+// Error implements error.
+func (n *noRoom) Error() string { return fmt.Sprintf("%v (%s)", n.cause, n.figures()) }
+
+// Unwrap returns the cause.
+func (n *noRoom) Unwrap() error { return n.cause }
+
+func (n *noRoom) figures() string {
+	return fmt.Sprintf("%d bytes are left; the packets take %d, and files of them about as much", n.left, n.packets)
+}
+
+// measured adds to a failure for want of room how much there was.
+func (r *Recorder) measured(run db.RecordingRow, cause error) error {
+	if codeOf(cause) != CodeDisk {
+		return cause
+	}
+	left, _, err := diskFree(filepath.Join(r.cfg.Dir, "work"))
+	if err != nil {
+		return cause
+	}
+	return &noRoom{cause, left, folderSize(r.rawDir(run.SessionID))}
+}
 
 // codeOf says what kind of failure an error is.
 func codeOf(err error) int {
@@ -39,6 +72,8 @@ func codeOf(err error) int {
 		return CodeLost
 	case errors.Is(err, errEmpty):
 		return CodeEmpty
+	case errors.Is(err, archive.ErrKey):
+		return CodeKey
 	case errors.As(err, &ffmpeg) && strings.Contains(strings.ToLower(ffmpeg.Stderr), unix.ENOSPC.Error()), errors.Is(err, composite.ErrTorn):
 		return CodeDisk
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
@@ -68,6 +103,7 @@ func (r *Recorder) giveUp(ctx context.Context, tx bun.Tx, recordingID string, ca
 	if run.State != db.RecordingProcessing {
 		return nil
 	}
+	cause = r.measured(run, cause)
 	run.State, run.ErrorCode, run.Error = db.RecordingFailed, codeOf(cause), cause.Error()
 	run.FinishedAt, run.UpdatedAt = db.At(now), db.At(now)
 	if gone, err := erased(ctx, tx, run); err != nil {
@@ -144,7 +180,12 @@ func publicText(err error) string {
 	case CodeEmpty:
 		return errEmpty.Error()
 	case CodeDisk:
+		if full := (*noRoom)(nil); errors.As(err, &full) {
+			return "there is no room for the recording: " + full.figures() + "; its packets are kept"
+		}
 		return "there is no room for the recording; its packets are kept"
+	case CodeKey:
+		return "the OpenPGP public key that recordings are encrypted to cannot be used; the packets are kept"
 	case CodePackets:
 		return errPackets.Error()
 	case CodeStore:

@@ -125,8 +125,24 @@ func TestAStoreThatIsAwayIsWaitedFor(t *testing.T) {
 	w.gone()
 }
 
-// A real store behind a proxy that answers 503 for a while, and a wrong bucket
-// after that.
+// storeAway is how long the store of TestARealStoreThatAnswers503 is away at
+// least, set by the nightly run (STILLWATCH_STORE_AWAY=5m); else it is away
+// until six requests were refused, with the same pauses between tries.
+func storeAway(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("STILLWATCH_STORE_AWAY")
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// A real store behind a proxy that answers 503 for a while: the packets are
+// kept, and when it is back each file is stored once and told of once.
 func TestARealStoreThatAnswers503(t *testing.T) {
 	t.Parallel()
 	s3 := testkit.MinIO(t)
@@ -159,18 +175,44 @@ func TestARealStoreThatAnswers503(t *testing.T) {
 	down.Store(true)
 	s := w.short("s3")
 	s.end(2 * time.Second)
-	testkit.Eventually(t, time.Minute, func() bool { return refused.Load() >= 6 }, "the store was asked")
+	testkit.Eventually(t, 2*time.Minute, func() bool { return refused.Load() >= 1 }, "the store was asked")
+	since, away := time.Now(), storeAway(t)
+	testkit.Eventually(t, away+2*time.Minute, func() bool { return refused.Load() >= 6 && time.Since(since) >= away }, "the store was asked again and again")
 	w.kept(s)
+	if run := w.until("default:s3", db.RecordingProcessing, time.Minute); len(w.files(run.ID)) != 0 {
+		t.Errorf("files while the store is away: %+v", w.files(run.ID))
+	}
+	lasted := time.Since(since)
 	down.Store(false)
-	run := w.until("default:s3", db.RecordingReady, time.Minute)
-	movie := w.files(run.ID)[kindMovie]
-	if len(movie) != 1 {
-		t.Fatalf("files %+v", w.files(run.ID))
+	run := w.until("default:s3", db.RecordingReady, 2*time.Minute)
+	objects := map[string]int{}
+	for kind, files := range w.files(run.ID) {
+		for _, f := range files {
+			for _, item := range f.Items.V {
+				objects[item.Key]++
+				if o, err := w.objects.Stat(t.Context(), item.Key); err != nil || o.Size != item.Size {
+					t.Errorf("%s: object %+v, %v; want %d bytes", kind, o, err, item.Size)
+				}
+			}
+		}
 	}
-	o, err := w.objects.Stat(t.Context(), movie[0].ObjectKey)
-	if err != nil || o.Size != movie[0].Size {
-		t.Errorf("object %+v, %v; want %d bytes", o, err, movie[0].Size)
+	var keys []string
+	err = w.own.List(t.Context(), "", func(key string) error {
+		if keys = append(keys, key); objects[key] != 1 {
+			t.Errorf("%s is in the store and of %d files", key, objects[key])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	ready, failed := len(w.events(event.CallRecordingReady)), len(w.events(event.CallRecordingFailed))
+	if len(w.files(run.ID)[kindMovie]) != 1 || len(keys) != len(objects) || ready != 1 || failed != 0 {
+		t.Errorf("%d movies; %d objects of %d; %d told ready, %d failed", len(w.files(run.ID)[kindMovie]), len(keys), len(objects), ready, failed)
+	}
+	w.gone()
+	t.Logf("the store answered 503 for %s: %d requests were refused, the packets were kept, then %d objects were stored, each once; %d event of a file ready, %d of a failure",
+		lasted.Round(time.Second), refused.Load(), len(keys), ready, failed)
 }
 
 func TestAStoreThatRefusesIsReplacedByTheBackup(t *testing.T) {
@@ -293,6 +335,42 @@ func TestWhatCannotBeReadIsNotDestroyed(t *testing.T) {
 	w.gone()
 }
 
+// What cannot be read is decided over where the database knows the session:
+// what was not flagged goes, and what was fails with its packets kept.
+func TestWhatCannotBeReadIsDecidedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Evidence = recording.ModeOnFlag })
+	plain, flagged := w.session("plain", time.Now().Add(-time.Minute)), w.session("flagged", time.Now().Add(-time.Minute))
+	for _, s := range []*scene{plain, flagged} {
+		s.play("ada", actor{tone: w.tone(400), to: time.Second})
+		row := db.SessionRow{ID: s.info.SessionID, CID: s.info.CID, Node: "n1", StartedAt: db.At(s.info.StartedAt), EndedAt: db.At(s.info.StartedAt.Add(time.Second))}
+		if _, err := w.db.NewInsert().Model(&row).Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.flag(flagged.info, "ada")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*scene{plain, flagged} { // damaged in place
+		path := filepath.Join(w.rawDir(s.info.SessionID), "journal")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[len(text)/2] ^= 1
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start()
+	run := w.until(flagged.info.CID, db.RecordingFailed, 2*time.Minute)
+	if run.ErrorCode != CodePackets || !flagged.spools() {
+		t.Errorf("run %+v, packets kept: %t", run, flagged.spools())
+	}
+	testkit.Eventually(t, time.Minute, func() bool { return !plain.spools() }, "packets that nobody needs are gone")
+}
+
 func TestACallWithoutSoundIsASilentMovie(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, oneMovie)
@@ -361,7 +439,9 @@ func TestTheShortestCalls(t *testing.T) {
 		s := w.session("alone", time.Now())
 		s.play("ada", a)
 		s.end(length)
-		w.until("default:alone", db.RecordingDiscarded, time.Minute)
+		if run := w.until("default:alone", db.RecordingDiscarded, time.Minute); run.Error != unansweredText {
+			t.Errorf("why it is discarded: %q", run.Error)
+		}
 		w.gone()
 		if n := len(w.events(event.CallRecordingFailed)); n != 0 {
 			t.Errorf("%d failures", n)
@@ -411,7 +491,10 @@ func TestNoRoomForTheFilesThatAreMade(t *testing.T) {
 	w := newWorld(t, oneMovie, func(c *Config) { c.Dir = dir })
 	s := w.short("full")
 	s.end(2 * time.Second)
-	run, _ := w.failure("default:full", CodeDisk)
+	run, body := w.failure("default:full", CodeDisk)
+	if !strings.Contains(run.Error, "bytes are left") || !strings.Contains(body.Error.Message, "bytes are left") {
+		t.Errorf("it is not said how much room there was: %s; told %s", run.Error, body.Error.Message)
+	}
 	w.kept(s)
 	if err := syscall.Mount("tmpfs", work, "tmpfs", syscall.MS_REMOUNT, "size=100m"); err != nil {
 		t.Fatal(err)
@@ -482,6 +565,7 @@ func TestFailuresHaveCodes(t *testing.T) {
 		{fmt.Errorf("a: %w", archive.ErrStoreDown), CodeStore},
 		{&archive.Error{Class: archive.Destinations, Err: blob.ErrBadKey}, CodeStore},
 		{errLost, CodeLost},
+		{&archive.Error{Class: archive.Ours, Err: fmt.Errorf("%w: it has expired", archive.ErrKey)}, CodeKey},
 		{context.DeadlineExceeded, CodeOther},
 	} {
 		if got := codeOf(c.err); got != c.code {

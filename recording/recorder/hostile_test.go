@@ -172,9 +172,11 @@ func TestWorkThatNobodyGoesOnWithIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.sweepWork(t.Context()); err != nil {
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	w.start() // the next process removes it at once
+	w.eventually(func() bool { left, _ := os.ReadDir(filepath.Join(w.dir, "recordings", "work")); return len(left) == 1 }, "work is removed")
 	for id, want := range kept {
 		if _, err := os.Stat(w.workDir(id)); (err == nil) != want {
 			t.Errorf("work of %s: %v", id, err)

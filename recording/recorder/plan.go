@@ -162,18 +162,21 @@ func byJoin(people []media.Person) []media.Person {
 	return out
 }
 
+// unansweredText is why a run of which nothing is kept was discarded.
+const unansweredText = "nobody answered: nothing is kept"
+
 // discard ends a run of which nothing is kept, which is no failure.
 func (t *task) discard(ctx context.Context) error {
 	err := t.r.queue.Done(ctx, t.job, struct{}{}, func(ctx context.Context, tx bun.Tx) error {
 		now := db.At(t.r.cfg.Now())
-		_, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingDiscarded).Set("finished_at = ?", now).
+		_, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", db.RecordingDiscarded).Set("finished_at = ?", now).Set("error = ?", unansweredText).
 			Set("updated_at = ?", now).Where("id = ?", t.run.ID).Exec(ctx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	t.log.Info("nobody answered: nothing is kept", "call", t.run.CID)
+	t.log.Info(unansweredText, "call", t.run.CID)
 	return errors.Join(t.r.clean(t.run.ID), t.r.release(ctx, t.run.SessionID))
 }
 

@@ -80,11 +80,18 @@ func (r *Recorder) spooled() (sum int64) {
 			sum += l.bytes.Load()
 			continue
 		}
-		files, _ := os.ReadDir(r.rawDir(d.Name())) // one that went meanwhile takes nothing
-		for _, f := range files {
-			if info, err := f.Info(); err == nil {
-				sum += info.Size()
-			}
+		sum += folderSize(r.rawDir(d.Name()))
+	}
+	return sum
+}
+
+// folderSize is how many bytes the files of a folder have; one that went
+// meanwhile has none.
+func folderSize(dir string) (sum int64) {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			sum += info.Size()
 		}
 	}
 	return sum

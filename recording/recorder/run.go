@@ -277,9 +277,9 @@ const settle = 2 * time.Second
 func (r *Recorder) endRun(ctx context.Context, tx bun.Tx, run *db.RecordingRow, at time.Time) error {
 	run.StoppedAt, run.UpdatedAt, run.State = db.At(at), db.At(r.cfg.Now()), db.RecordingProcessing
 	if run.SessionID == "" {
-		run.State, run.FinishedAt = db.RecordingDiscarded, db.At(at)
+		run.State, run.FinishedAt, run.Error = db.RecordingDiscarded, db.At(at), "nobody came to the call before it was stopped or over"
 	}
-	res, err := tx.NewUpdate().Model(run).Column("stopped_at", "updated_at", "state", "finished_at").WherePK().Where("state = ?", db.RecordingOn).Exec(ctx)
+	res, err := tx.NewUpdate().Model(run).Column("stopped_at", "updated_at", "state", "finished_at", "error").WherePK().Where("state = ?", db.RecordingOn).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("end run %s: %w", run.ID, err)
 	}

@@ -51,6 +51,7 @@ type world struct {
 	dir     string
 	db      *db.DB
 	objects *objects
+	own     *blob.Store // what is ours of them
 	plan    recording.Plan
 	url     string      // of the database, "" is SQLite in the folder
 	s3      *testkit.S3 // our own store, if that is no folder
@@ -140,6 +141,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = own.Close() })
+	w.own = own
 	stores := storage.New(storage.Config{DB: w.db, Own: own})
 	w.t.Cleanup(func() { _ = stores.Close() })
 	w.objects = &objects{Stores: stores}
