@@ -51,7 +51,7 @@ type Config struct {
 	} `koanf:"database"`
 	Blob struct {
 		URL            string `koanf:"url" secret:"yes" doc:"s3://bucket?region=...&endpoint=... or file:///path; empty: a folder in the data folder."`
-		DeleteExternal bool   `koanf:"delete_external" doc:"Whether frames whose retention is over are deleted in external storages as well; if not, they are only no longer listed."`
+		DeleteExternal bool   `koanf:"delete_external" doc:"Whether frames and recordings whose retention is over are deleted in external storages as well; if not, they are only no longer listed."`
 	} `koanf:"blob"`
 	Netguard struct {
 		Allow []string `koanf:"allow" doc:"CIDRs that webhooks may reach besides public addresses, e.g. 10.20.0.0/16."`

@@ -82,6 +82,9 @@ type Config struct {
 	// Prefix begins the keys of stored files; Backup names the storage that
 	// takes what the one meant for it refuses, "" is our own.
 	Prefix, Backup string
+	// DeleteExternal has files whose retention is over deleted in the storages of
+	// others as well; without it they are only no longer listed.
+	DeleteExternal bool
 	// Evidence signs the manifests of what is stored.
 	Evidence evidence.Key
 	// Client reaches the endpoints that recordings are pushed to.

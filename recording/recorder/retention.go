@@ -88,6 +88,37 @@ func (r *Recorder) deleteFile(ctx context.Context, file db.RecordingFileRow, by,
 	})
 }
 
+// stays tells whether the objects of a file whose retention is over are left
+// where they are: in a storage of somebody else's. What was ordered to be
+// deleted or erased is deleted there as well.
+func (r *Recorder) stays(f db.RecordingFileRow) bool {
+	return f.Storage != "" && !r.cfg.DeleteExternal && f.DeletedAt.IsZero() && !f.ExpiresAt.Equal(overdue.Time)
+}
+
+// unlist marks a file as gone, unless it is held, and leaves its objects.
+func (r *Recorder) unlist(ctx context.Context, file db.RecordingFileRow, by, why string) error {
+	return r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		on, err := held(ctx, tx, file.RecordingID)
+		if err != nil {
+			return err
+		}
+		if on {
+			return recording.ErrHeld
+		}
+		res, err := tx.NewUpdate().Model((*db.RecordingFileRow)(nil)).Set("deleted_at = ?", db.At(r.cfg.Now())).
+			Where("id = ?", file.ID).Where("hold = 0").Where("deleted_at = 0").Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("mark file %s: %w", file.ID, err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, recording.ErrHeld)
+		}
+		return r.audit(ctx, tx, by, VerbDelete, file.RecordingID, map[string]any{
+			"file": file.ID, "object_key": file.ObjectKey, "sha256": file.SHA256, "why": why, "stays_in": file.Storage,
+		})
+	})
+}
+
 // sweepLoop deletes what has expired, and the packets of old failures.
 func (r *Recorder) sweepLoop(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
@@ -158,7 +189,11 @@ func (r *Recorder) sweepFiles(ctx context.Context, now time.Time) error {
 			if refused[f.Storage] {
 				continue
 			}
-			if err := r.deleteFile(ctx, f, "system", "retention"); err != nil && !errors.Is(err, recording.ErrHeld) {
+			expire := r.deleteFile
+			if r.stays(f) {
+				expire = r.unlist
+			}
+			if err := expire(ctx, f, "system", "retention"); err != nil && !errors.Is(err, recording.ErrHeld) {
 				refused[f.Storage] = true
 				errs = append(errs, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -46,8 +47,16 @@ func newRun(id, cid, sessionID, node, typ, lane string, plan recording.Plan, at 
 	}, nil
 }
 
-// insertRun writes a run and tells of it; false if it is there already.
+// insertRun writes a run and tells of it; false if it is there already. Its
+// files go where the call type says, if nothing else was named.
 func (r *Recorder) insertRun(ctx context.Context, tx bun.Tx, run db.RecordingRow) (bool, error) {
+	if run.Storage == "" {
+		typ, _, _ := strings.Cut(run.CID, ":")
+		err := tx.NewSelect().Model((*db.CallTypeRow)(nil)).Column("external_storage").Where("name = ?", typ).Scan(ctx, &run.Storage)
+		if err != nil && !db.IsNotFound(err) {
+			return false, fmt.Errorf("read storage of call type %s: %w", typ, err)
+		}
+	}
 	res, err := tx.NewInsert().Model(&run).On("CONFLICT (id) DO NOTHING").Returning("NULL").Exec(ctx)
 	if err != nil {
 		return false, fmt.Errorf("write run %s of %s: %w", run.ID, run.CID, err)
