@@ -15,7 +15,7 @@ func recordingEntries() []Entry {
 	}}
 	file := CallRecording{
 		Filename: "recording-abc.mp4", URL: link, StartTime: from, EndTime: at, SessionID: exampleSession, RecordingType: kind,
-		IndexID: index, PlaybackURL: link, Format: RecordingMP4, Bucket: "media", Size: item.Size, Items: []RecordingItem{item},
+		Kind: "movie", IndexID: index, PlaybackURL: link, Format: RecordingMP4, Bucket: "media", Size: item.Size, Items: []RecordingItem{item},
 		Media: MediaInfo{
 			Metadata: MediaMetadata{Rotate: "0"},
 			Streams: []MediaStream{

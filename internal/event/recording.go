@@ -106,6 +106,11 @@ type CallRecording struct {
 	EndTime       time.Time `json:"end_time"`
 	SessionID     string    `json:"session_id"`
 	RecordingType string    `json:"recording_type"`
+	// Kind is movie, video, audio or raw. UserID is whose file it is, "" of what
+	// shows all; TrackType is what of theirs it carries, absent of that.
+	Kind      string    `json:"kind"`
+	UserID    string    `json:"user_id"`
+	TrackType TrackType `json:"track_type,omitempty"`
 	// IndexID names the file for good, whatever happens to its URLs.
 	IndexID string `json:"index_id"`
 	// PlaybackURL is what a player takes: the index of RecordingHLS.

@@ -43,8 +43,20 @@ type Sidecar struct {
 	ShouldRecordAudio bool           `json:"shouldRecordAudio"`
 	ShouldRecordVideo bool           `json:"shouldRecordVideo"`
 	Videos            []SidecarVideo `json:"videos"`
-	// Audio is all sound, mixed; nil where there is none.
+	// Audio is all sound, mixed; nil where there is none. Where slices make
+	// several files of it, it is the first of them.
 	Audio *SidecarFile `json:"audio,omitempty"`
+	// Sounds are the other files with sound alone: of a participant, or with an
+	// empty userID the later slices of all sound.
+	Sounds []SidecarSound `json:"sounds,omitempty"`
+	// Notes say what is missing that was to be there.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// SidecarSound is a file with sound alone.
+type SidecarSound struct {
+	SidecarFile
+	UserID string `json:"userID"`
 }
 
 // SidecarFile is one file of it.
@@ -93,10 +105,15 @@ func (s *Sidecar) AddVideo(userID, filename string, start, stop time.Time, size 
 	return &s.Videos[len(s.Videos)-1]
 }
 
-// SetAudio sets the mixed sound, whose window is the recording's.
-func (s *Sidecar) SetAudio(filename string, size int64) {
-	f := s.file(filename, time.Time(s.StartTime), time.Time(s.StopTime), size)
-	s.Audio = &f
+// AddAudio adds a file with sound alone: a participant's, or with "" one of all
+// sound, mixed. Its window is cut as AddVideo does.
+func (s *Sidecar) AddAudio(userID, filename string, start, stop time.Time, size int64) {
+	f := s.file(filename, start, stop, size)
+	if userID == "" && s.Audio == nil {
+		s.Audio = &f
+		return
+	}
+	s.Sounds = append(s.Sounds, SidecarSound{f, userID})
 }
 
 func (s *Sidecar) file(name string, start, stop time.Time, size int64) SidecarFile {

@@ -18,7 +18,7 @@ func TestSidecar(t *testing.T) {
 	}
 	s := NewSidecar("61408347", at("2020-05-25T07:42:28.633Z"), at("2020-05-25T07:42:43.826Z"), true, true)
 	s.AddVideo("alice", "/recording/postprocessed/x/rec-20200525-074229-alice.webm", at("2020-05-25T07:42:29.126Z"), at("2020-05-25T07:42:43.756Z"), 123412)
-	s.SetAudio("rec.wav", 2_430_880)
+	s.AddAudio("", "rec.wav", at("2020-05-25T07:42:28.633Z"), at("2020-05-25T07:42:43.826Z"), 2_430_880)
 	got, err := json.Marshal(s)
 	noErr(t, err)
 	want := `{"uuid":"61408347","startTime":"2020-05-25T07:42:28.633Z","stopTime":"2020-05-25T07:42:43.826Z","shouldRecordAudio":true,"shouldRecordVideo":true,` +
@@ -43,7 +43,11 @@ func TestWindowsLieWithinTheRecordings(t *testing.T) {
 		for range rapid.IntRange(0, 4).Draw(t, "videos") {
 			s.AddVideo("a", "a", at("from"), at("to"), rapid.Int64Range(0, 1e13).Draw(t, "size"))
 		}
-		s.SetAudio("b", 1)
+		s.AddAudio("", "b", at("from"), at("to"), 1)
+		others := rapid.IntRange(0, 3).Draw(t, "sounds")
+		for range others {
+			s.AddAudio(rapid.SampledFrom([]string{"", "a"}).Draw(t, "whose"), "c", at("from"), at("to"), 1)
+		}
 		text, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
@@ -55,6 +59,12 @@ func TestWindowsLieWithinTheRecordings(t *testing.T) {
 		files := []SidecarFile{*back.Audio}
 		for _, v := range back.Videos {
 			files = append(files, v.SidecarFile)
+		}
+		for _, v := range back.Sounds {
+			files = append(files, v.SidecarFile)
+		}
+		if len(back.Sounds) != others {
+			t.Fatalf("%d more sounds, want %d: %s", len(back.Sounds), others, text)
 		}
 		from, to := time.Time(back.StartTime), time.Time(back.StopTime)
 		for _, f := range files {

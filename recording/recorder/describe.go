@@ -222,10 +222,10 @@ func (t *task) sidecar(ctx context.Context, all []stored, from, to time.Duration
 		case s.row.Kind == kindVideo:
 			v := side.AddVideo(s.UserID, s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
 			v.Encoded, v.Changes, v.LeftOut, v.Unblurred = s.Encoded, s.Changes, s.LeftOut, t.unblurred(s, flagged)
-		case s.row.Kind == kindMovie && side.Audio == nil && len(side.Videos) == 0 && !t.evidence():
+		case s.row.Kind == kindMovie:
 			side.AddVideo("", s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
-		case s.row.Kind == kindAudio && s.UserID == "":
-			side.SetAudio(s.row.ObjectKey, s.row.Size)
+		case s.row.Kind == kindAudio:
+			side.AddAudio(s.UserID, s.row.ObjectKey, s.row.StartedAt.Time, s.row.EndedAt.Time, s.row.Size)
 		}
 	}
 	text, err := json.MarshalIndent(side, "", "  ")

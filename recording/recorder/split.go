@@ -91,7 +91,7 @@ func (t *task) split(ctx context.Context, s *media.Session, sh share, n int, w m
 				out.Left += left
 				most -= max(len(made)-1, 0)
 				for _, m := range made {
-					m.UserID, m.Track, m.N = sh.UserID, kind.track(sh.Screen), len(out.Files)
+					m.UserID, m.Track, m.N = sh.UserID, kind.of(m).track(sh.Screen), len(out.Files)
 					out.Files = append(out.Files, m)
 				}
 			}
@@ -104,6 +104,12 @@ func (t *task) split(ctx context.Context, s *media.Session, sh share, n int, w m
 type outputKind struct {
 	name         string
 	video, audio bool
+}
+
+// of is the kind of what came of it: sound alone where there were no pictures.
+func (k outputKind) of(made output) outputKind {
+	k.video = made.Kind == kindVideo
+	return k
 }
 
 func (k outputKind) track(screen bool) string {

@@ -199,8 +199,11 @@ func (t *task) key(n int, f output, row db.RecordingFileRow) (string, error) {
 	kind := map[string]string{
 		kindMovie: archive.KindMerged, kindVideo: archive.KindSplit, kindAudio: archive.KindAudio, kindRaw: archive.KindRaw,
 	}[f.Kind]
-	if kind == "" {
+	switch {
+	case kind == "":
 		kind = archive.KindBundle
+	case kind == archive.KindAudio && f.UserID != "": // one's sound, not that of all
+		kind = archive.KindSplit
 	}
 	template := t.plan.Filename
 	if template == "" || kind == archive.KindBundle {
@@ -339,6 +342,7 @@ func describe(row db.RecordingFileRow, signer Signer, now time.Time) event.CallR
 	out := event.CallRecording{
 		Filename: row.Filename, URL: url, PlaybackURL: url, StartTime: row.StartedAt.UTC(), EndTime: row.EndedAt.UTC(),
 		SessionID: row.SessionID, RecordingType: row.Type, IndexID: row.ID, Format: row.Format,
+		Kind: row.Kind, UserID: row.UserID, TrackType: event.TrackType(row.TrackType),
 		Size: row.Size, Media: row.Media.V, Items: row.Items.V,
 	}
 	if out.Media.Streams == nil {
