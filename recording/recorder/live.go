@@ -72,7 +72,7 @@ type live struct {
 type liveTrack struct {
 	Track
 	taken map[string]bool // by rid
-	stops []func()
+	stops map[string][]func()
 }
 
 // SessionStarted begins to follow a session.
@@ -137,7 +137,7 @@ func (r *Recorder) Left(sessionID, userSessionID, userID string, at time.Time) {
 func (r *Recorder) TrackAdded(sessionID, trackID string, t Track) {
 	if l := r.session(sessionID); l != nil {
 		l.do(func() {
-			l.tracks[trackID] = &liveTrack{Track: t, taken: map[string]bool{}}
+			l.tracks[trackID] = &liveTrack{Track: t, taken: map[string]bool{}, stops: map[string][]func(){}}
 			l.tap(l.tracks[trackID])
 		})
 	}
@@ -179,10 +179,18 @@ func (r *Recorder) TrackMuted(sessionID, trackID string, muted bool, at time.Tim
 }
 
 func (t *liveTrack) stop() {
-	for _, stop := range t.stops {
+	for rid := range t.stops {
+		t.leave(rid)
+	}
+}
+
+// leave stops tapping a layer.
+func (t *liveTrack) leave(rid string) {
+	for _, stop := range t.stops[rid] {
 		stop()
 	}
-	t.stops, t.taken = nil, map[string]bool{}
+	delete(t.stops, rid)
+	delete(t.taken, rid)
 }
 
 // do has the session's goroutine do something after all that came before.
@@ -390,19 +398,14 @@ func (l *live) tap(t *liveTrack) {
 			continue
 		}
 		t.taken[info.RID] = true
-		t.stops = append(t.stops,
+		t.stops[info.RID] = []func(){
 			t.TapRaw(info.RID, func(b []byte, at time.Time) { s.Write(b, false, at) }),
-			t.TapReports(info.RID, func(b []byte, at time.Time) { s.Write(b, true, at) }), s.End)
+			t.TapReports(info.RID, func(b []byte, at time.Time) { s.Write(b, true, at) }), s.End,
+		}
 		if info.Video() {
 			t.RequestKeyframe(info.RID)
 		}
 	}
-}
-
-// wants leaves out what the plan does not record at all. Evidence is of all;
-// what business files leave out of it is their steps' business.
-func (l *live) wants(s raw.StreamInfo) bool {
-	return l.plan.Evidence == recording.ModeOnFlag || !leavesOut(l.plan, s.UserID, s.Video()) && !s.LeftOut()
 }
 
 func (l *live) note(e raw.Entry) {

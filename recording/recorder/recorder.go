@@ -202,6 +202,7 @@ func (r *Recorder) Start(ctx context.Context) error {
 		r.tasks.Go(r.roomLoop)
 		if r.cfg.Bus != nil {
 			r.tasks.Go(r.watchFlags)
+			r.tasks.Go(r.watchSettings)
 		}
 	}
 	return nil

@@ -136,11 +136,12 @@ func (l *live) follow(run db.RecordingRow) {
 // startArmed takes on the runs that were ordered before anybody was there.
 func (l *live) startArmed() { l.sync() }
 
-// sync brings the session to what its runs' rows say.
+// sync brings the session to what the call's settings and its runs' rows say.
 func (l *live) sync() {
 	if !l.ready {
 		return
 	}
+	l.replan()
 	var rows []db.RecordingRow
 	err := l.r.retry(func(ctx context.Context) error {
 		rows = nil
@@ -176,7 +177,9 @@ func (l *live) sync() {
 	}
 	if len(l.runs) == 0 && !l.plan.Spools() && !l.plan.PreRolls() {
 		l.untap()
+		return
 	}
+	l.retap()
 }
 
 // order begins a run by order, or arms the recorder for the call's next
