@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"stillwatch/internal/storage"
 	"stillwatch/recording"
 	"stillwatch/recording/archive"
+	"stillwatch/recording/composite"
 )
 
 // collect lists what the steps have made, and the mixed sound where it is a
@@ -135,6 +137,9 @@ func linked(text string, links map[string]string) string {
 	return b.String()
 }
 
+// blurred is the track of pictures that nobody can be made out on.
+const blurred = "blurred"
+
 // describe makes what belongs beside the files: metadata, and the pictures of
 // the first movie.
 func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
@@ -148,8 +153,11 @@ func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
 		return nil, err
 	}
 	out = append(out, output{Parts: []string{side}, Kind: kindMetadata, Format: "json", From: from, To: to})
-	for _, s := range all {
-		if s.row.Kind != kindMovie || len(s.Parts) != 1 {
+	// A file is read faster than the segments of HLS.
+	movies := slices.Clone(all)
+	slices.SortStableFunc(movies, func(a, b stored) int { return cmp.Compare(min(len(a.Parts), 2), min(len(b.Parts), 2)) })
+	for _, s := range movies {
+		if s.row.Kind != kindMovie {
 			continue
 		}
 		dir, err := t.pictures(ctx, s)
@@ -158,8 +166,8 @@ func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
 			break
 		}
 		for n, p := range []struct{ name, kind, track string }{
-			{"thumbnail-blurred.jpg", kindPicture, "blurred"},
-			{"sheet-blurred.jpg", kindSheet, "blurred"},
+			{"thumbnail-blurred.jpg", kindPicture, blurred},
+			{"sheet-blurred.jpg", kindSheet, blurred},
 			{"thumbnail.jpg", kindPicture, "plain"},
 			{"sheet.jpg", kindSheet, "plain"},
 		} {
@@ -182,13 +190,63 @@ func (t *task) pictures(ctx context.Context, s stored) (string, error) {
 	if err := errors.Join(os.RemoveAll(part), os.Mkdir(part, 0o700)); err != nil {
 		return "", fmt.Errorf("make work folder: %w", err)
 	}
-	if _, err := archive.ContactSheet(ctx, filepath.Join(t.dir, s.Parts[0]), part, s.row.Media.V); err != nil {
+	movie := filepath.Join(t.dir, s.Parts[0])
+	if s.Format == composite.HLS {
+		joined := filepath.Join(part, "joined.mp4")
+		if err := joinSegments(filepath.Join(filepath.Dir(movie), "video.m3u8"), joined); err != nil {
+			return "", err
+		}
+		movie = joined
+	}
+	if _, err := archive.ContactSheet(ctx, movie, part, s.row.Media.V); err != nil {
 		return "", err
+	}
+	if s.Format == composite.HLS {
+		if err := os.Remove(movie); err != nil {
+			return "", fmt.Errorf("remove joined segments: %w", err)
+		}
 	}
 	if err := os.Rename(part, dir); err != nil {
 		return "", fmt.Errorf("keep pictures: %w", err)
 	}
 	return name, nil
+}
+
+// joinSegments makes one file of the segments of a playlist of ours: behind one
+// another they are fragmented MP4 (ISO/IEC 14496-12, section 8.8), in which
+// there can be sought.
+func joinSegments(list, path string) error {
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return fmt.Errorf("read playlist: %w", err)
+	}
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("join segments: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		name := strings.TrimSpace(line)
+		if uri, ok := strings.CutPrefix(name, `#EXT-X-MAP:URI="`); ok {
+			name, _, _ = strings.Cut(uri, `"`)
+		}
+		if name == "" || strings.HasPrefix(name, "#") {
+			continue
+		}
+		if err := appendFile(out, filepath.Join(filepath.Dir(list), name)); err != nil {
+			return errors.Join(fmt.Errorf("join segments: %w", err), out.Close())
+		}
+	}
+	return out.Close()
+}
+
+func appendFile(out io.Writer, path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_, err = io.Copy(out, in)
+	return err
 }
 
 // write writes a file into the work folder, unless it says the same already.

@@ -222,7 +222,11 @@ func (t *task) key(n int, f output, row db.RecordingFileRow) (string, error) {
 		return "", fmt.Errorf("%w: name file: %w", errHopeless, err)
 	}
 	if kind == archive.KindBundle {
-		name = strings.TrimSuffix(name, "."+ext) + "-" + f.Kind + "." + ext
+		about := f.Kind
+		if f.Track == blurred {
+			about += "-" + blurred
+		}
+		name = strings.TrimSuffix(name, "."+ext) + "-" + about + "." + ext
 	}
 	if len(f.Parts) > 1 {
 		// A folder of its own, so that the parts keep their names. They replace what
