@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -107,9 +108,11 @@ const soundName = "sound.wav"
 
 // soundResult is the result of a sound step.
 type soundResult struct {
-	Silent bool          `json:"silent"`
-	From   time.Duration `json:"from"`
-	To     time.Duration `json:"to"`
+	Silent bool `json:"silent"`
+	// Lost tells that there was sound which could not be mixed.
+	Lost bool          `json:"lost,omitempty"`
+	From time.Duration `json:"from"`
+	To   time.Duration `json:"to"`
 }
 
 // soundStep mixes the sound of all, for one movie or one file of sound.
@@ -132,8 +135,17 @@ func (r *Recorder) soundStep(ctx context.Context, t *task) error {
 	}
 	w := all.Windows[p.Movie]
 	res := soundResult{From: w.From, To: w.To}
-	err = s.MixAudio(ctx, media.MixOptions{Path: filepath.Join(dir, soundName), Format: t.soundFormat(), From: w.From, To: w.To, Tracks: t.sounds(s)})
-	if res.Silent = errors.Is(err, media.ErrNoSound); err != nil && !res.Silent {
+	path := filepath.Join(dir, soundName)
+	err = s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: w.From, To: w.To, Tracks: t.sounds(s)})
+	switch res.Silent = errors.Is(err, media.ErrNoSound); {
+	case err == nil, res.Silent:
+	case ctx.Err() == nil && t.goesWithoutSound(err) && (len(all.Movies) > 0 || t.pictured(s)):
+		t.log.Warn("a recording is made without the sound of all, which cannot be mixed", "call", t.run.CID, "err", err)
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("remove sound: %w", err)
+		}
+		res.Silent, res.Lost = true, true
+	default:
 		return err
 	}
 	return r.queue.Done(ctx, t.job, res, func(ctx context.Context, tx bun.Tx) error {
@@ -142,6 +154,39 @@ func (r *Recorder) soundStep(ctx context.Context, t *task) error {
 		}
 		return t.storeNext(ctx, tx)
 	})
+}
+
+// goesWithoutSound tells whether a mix that failed is not tried again: pictures
+// without sound are better than none. Room on the disk may come.
+func (t *task) goesWithoutSound(err error) bool {
+	final := t.job.Attempts+1 >= job.DefaultTries || errors.Is(err, job.ErrHopeless)
+	return final && !errors.Is(err, context.Canceled) && codeOf(err) != CodeDisk
+}
+
+// pictured tells whether files of anybody's pictures are made.
+func (t *task) pictured(s *media.Session) bool {
+	from, to := t.window(s)
+	return slices.ContainsFunc(t.shares(s, from, to), func(sh share) bool { return len(sh.Video) > 0 })
+}
+
+// noSound is what the metadata says where the sound of all is missing.
+const noSound = "the sound of all could not be mixed: it is missing"
+
+// notes are what the metadata says of a run's steps.
+func (t *task) notes(rows []db.RecordingJobRow) ([]string, error) {
+	for _, row := range rows {
+		var res soundResult
+		if row.Kind != stepSound {
+			continue
+		}
+		if err := json.Unmarshal(row.Result.V, &res); err != nil {
+			return nil, fmt.Errorf("%w: read sound: %w", job.ErrHopeless, err)
+		}
+		if res.Lost {
+			return []string{noSound}, nil
+		}
+	}
+	return nil, nil
 }
 
 // storeNext adds the storing once everything is made.

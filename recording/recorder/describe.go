@@ -275,6 +275,7 @@ func (t *task) sidecar(ctx context.Context, all []stored, from, to time.Duration
 		return "", err
 	}
 	side := archive.NewSidecar(t.run.ID, start.Add(from), start.Add(to), !t.plan.VideoOnly, !t.plan.AudioOnly)
+	side.Notes = t.noted
 	for _, s := range all {
 		switch {
 		case s.row.Kind == kindVideo:

@@ -40,6 +40,9 @@ func (r *Recorder) storeStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
+	if t.noted, err = t.notes(rows); err != nil {
+		return err
+	}
 	if !anyMedia(files) {
 		return fmt.Errorf("%w: %w", errEmpty, errHopeless)
 	}

@@ -22,6 +22,8 @@ type task struct {
 	dir  string
 	// start is the session's, once it is read.
 	start time.Time
+	// noted goes into the metadata.
+	noted []string
 }
 
 func (t *task) readPlan() error {
