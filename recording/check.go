@@ -35,6 +35,7 @@ var (
 	Modes             = []string{ModeAvailable, ModeDisabled, ModeAutoOn, ModeOnFlag}
 	Levels            = []string{"low", "medium", "high"}
 	CompositeFormats  = []string{"mp4", "webm", "hls"}
+	WebMCodecs        = []string{"vp9", "vp8"}
 	IndividualFormats = []string{"auto", "webm", "mp4", "flv", "hls", "ogg", "wav", "wav-8bit", "aac"}
 )
 

@@ -38,6 +38,8 @@ type Recording struct {
 	OmitUsers []string `json:"omit_users"`
 	// Formats are of mp4, webm and hls, at least one.
 	Formats []string `json:"formats"`
+	// WebMCodec is vp9, or vp8, which is larger and sooner made.
+	WebMCodec string `json:"webm_codec"`
 	// Filename is a template for the names of files; "" is the usual one.
 	Filename string `json:"filename"`
 	// Destination is an HTTP address that takes the files besides; "" is none.
@@ -116,7 +118,7 @@ func defaultRecording() Recording {
 	p := recording.DefaultPlan()
 	return Recording{
 		Mode: p.Composite, Quality: p.Quality, Layout: Layout{Name: "spotlight", Options: object{}},
-		Level: p.Level, MixLimit: p.MixLimit, Background: p.Background, OmitUsers: []string{}, Formats: p.CompositeFormats,
+		Level: p.Level, MixLimit: p.MixLimit, Background: p.Background, OmitUsers: []string{}, Formats: p.CompositeFormats, WebMCodec: p.WebMCodec,
 		ResumeTimeoutSeconds: int(p.Resume / time.Second), RetentionHours: int(p.KeepMovies / time.Hour),
 		EvidenceRetentionHours: int(p.KeepEvidence / time.Hour),
 	}
@@ -146,6 +148,7 @@ func (s Settings) checkRecording() map[string]string {
 	oneOf("raw_recording.mode", s.RawRecording.Mode, recording.Modes)
 	oneOf("recording.quality", r.Quality, movieQualities)
 	oneOf("recording.level", r.Level, recording.Levels)
+	oneOf("recording.webm_codec", r.WebMCodec, recording.WebMCodecs)
 	user, one := strings.CutPrefix(r.Layout.Name, singleUser)
 	if !slices.Contains(recording.Layouts(), layoutNamed(r.Layout.Name)) && !(one && validUser(user)) {
 		fields["recording.layout.name"] = "must be one of " + list(append(recording.Layouts(), "spotlight", singleUser+"USER"))

@@ -19,7 +19,7 @@ const testKey = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDM=\n-----END PGP PUBL
 // everySetting sets each field of a plan to what it is not by default.
 var everySetting = `{"settings":{
 	"recording":{"mode":"on-flag","quality":"vga","layout":{"name":"gallery"},"level":"low","mix_limit":16,"large_grid":true,"split":true,
-		"show_names":true,"background":"#ffffff","watermark":"internal","blur_bystanders":true,"omit_users":["carol"],"formats":["hls","webm"],
+		"show_names":true,"background":"#ffffff","watermark":"internal","blur_bystanders":true,"omit_users":["carol"],"formats":["hls","webm"],"webm_codec":"vp8",
 		"filename":"{{date}}/{{uuid}}","destination":"https://take.example/in","encrypt_to":` + fmt.Sprintf("%q", testKey) + `,
 		"slice_minutes":90,"period_minutes":600,"resume_timeout_seconds":0,"pre_roll_seconds":60,"record_alone":true,
 		"retention_hours":0,"evidence_retention_hours":720,"audio_only":true},
@@ -43,7 +43,7 @@ func TestEveryFieldOfThePlanIsASetting(t *testing.T) {
 	want := recording.Plan{
 		Composite: "on-flag", Individual: "auto-on", Raw: "on-flag", Evidence: "on-flag", AudioOnly: true, RawAudioOnly: true,
 		Layout: "grid", Quality: planVGA, Level: "low", MixLimit: 16, LargeGrid: true, Split: true, ShowNames: true, Background: "#ffffff",
-		Watermark: "internal", BlurBystanders: true, Omit: []string{"carol"}, CompositeFormats: []string{"hls", "webm"},
+		Watermark: "internal", BlurBystanders: true, Omit: []string{"carol"}, CompositeFormats: []string{"hls", "webm"}, WebMCodec: "vp8",
 		IndividualFormats: []string{"ogg", "wav-8bit"}, OutputTypes: []string{"audio_only"}, Filename: "{{date}}/{{uuid}}",
 		Destination: "https://take.example/in", EncryptTo: testKey, Slice: 90 * time.Minute, Period: 10 * time.Hour, PreRoll: time.Minute,
 		RecordAlone: true, KeepEvidence: 30 * 24 * time.Hour,
@@ -182,6 +182,7 @@ func TestRecordingSettingsChecked(t *testing.T) {
 		`"recording":{"formats":[]}`:                                         {"recording.formats", "at least one"},
 		`"recording":{"formats":null}`:                                       {"recording.formats", "at least one"},
 		`"recording":{"formats":["flv"]}`:                                    {"recording.formats", "mp4, webm, hls"},
+		`"recording":{"webm_codec":"av1"}`:                                   {"recording.webm_codec", "vp9, vp8"},
 		`"individual_recording":{"formats":["avi"]}`:                         {"individual_recording.formats", "wav-8bit"},
 		`"individual_recording":{"output_types":["smell"]}`:                  {"individual_recording.output_types", "audio_only"},
 		`"recording":{"filename":"../x"}`:                                    {"recording.filename", "begin with a dot"},

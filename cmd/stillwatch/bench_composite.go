@@ -24,6 +24,7 @@ type benchCompositeCmd struct {
 	Seconds      int    `help:"How long the call is." default:"30"`
 	Layout       string `help:"grid, speaker, screenshare or single." default:"grid"`
 	Quality      string `help:"360p, 480p, 720p, 1080p or 1440p." default:"720p"`
+	Codec        string `help:"h264, or of a WebM movie vp9 or vp8." enum:"h264,vp9,vp8" default:"h264"`
 	Level        string `help:"low, medium or high." enum:"low,medium,high" default:"high"`
 	Workers      int    `help:"How many chunks are rendered side by side; 0 is one for each core." default:"0"`
 	CRF          int    `help:"x264 quality of the movie; 0 is that of the level." default:"0"`
@@ -58,6 +59,7 @@ type compositeReport struct {
 	Participants int     `json:"participants"`
 	Seconds      int     `json:"seconds"`
 	Layout       string  `json:"layout"`
+	Codec        string  `json:"codec"`
 	Workers      int     `json:"workers"`
 	Chunks       int     `json:"chunks"`
 }
@@ -78,6 +80,9 @@ func (c benchCompositeCmd) Run(e *env) error {
 	defer os.RemoveAll(dir)
 	b := &compositeBench{env: e, cmd: c, dir: dir}
 	b.options = composite.Options{Quality: c.Quality, Level: c.Level, Layout: l, Arrange: layout.Options{MaxTiles: 25}}
+	if c.Codec != "h264" {
+		b.options.Formats, b.options.WebMCodec = []string{composite.WebM}, c.Codec
+	}
 	if err := b.run(e.ctx); err != nil {
 		return err
 	}
@@ -109,6 +114,9 @@ func (b *compositeBench) run(ctx context.Context) (err error) {
 	}
 	b.progress("making the movie")
 	ours := filepath.Join(b.dir, "movie.mp4")
+	if b.cmd.Codec != "h264" {
+		ours = filepath.Join(b.dir, "movie.webm")
+	}
 	if b.report.movieFigures, err = b.measure(ours, func() error { return b.make(ctx) }); err != nil {
 		return fmt.Errorf("make movie: %w", err)
 	}
@@ -138,7 +146,7 @@ func (b *compositeBench) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.Speedup, r.CPURatio = r.Reference.WallS/r.WallS, r.Reference.CPUS/r.CPUS
-	r.Participants, r.Seconds, r.Layout, r.Workers, r.Chunks = b.cmd.Participants, b.cmd.Seconds, b.cmd.Layout, b.cmd.Workers, len(b.movie.Chunks)
+	r.Participants, r.Seconds, r.Layout, r.Codec, r.Workers, r.Chunks = b.cmd.Participants, b.cmd.Seconds, b.cmd.Layout, b.cmd.Codec, b.cmd.Workers, len(b.movie.Chunks)
 	return nil
 }
 
@@ -172,7 +180,7 @@ func (b *compositeBench) make(ctx context.Context) (err error) {
 	if b.movie, err = composite.Plan(ctx, b.call, b.options); err != nil {
 		return err
 	}
-	if b.cmd.CRF > 0 {
+	if b.cmd.CRF > 0 && b.cmd.Codec == "h264" {
 		b.movie.Encoders[0].CRF = b.cmd.CRF
 	}
 	paths, errs := make([]string, len(b.movie.Chunks)), make([]error, len(b.movie.Chunks))

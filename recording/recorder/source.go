@@ -28,7 +28,7 @@ func (t *task) movieOptions(ctx context.Context, from, to time.Duration) (compos
 	}
 	o := composite.Options{
 		Quality: p.Quality, Level: p.Level, Layout: l, From: from, To: to, Names: p.ShowNames, Background: p.Background, Watermark: p.Watermark,
-		Blur: p.BlurBystanders, Formats: p.CompositeFormats, Cut: earlyLength,
+		Blur: p.BlurBystanders, Formats: p.CompositeFormats, WebMCodec: p.WebMCodec, Cut: earlyLength,
 		// Who only speaks, or turns the camera off, is there all the same.
 		// A tile cuts what is held upright; evidence shows all that was seen.
 		Arrange: layout.Options{Omit: p.Omit, CardWhenOff: true, Whole: t.evidence()},
