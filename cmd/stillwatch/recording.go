@@ -53,7 +53,7 @@ func (p *Program) recorderConfig(node string) (recorder.Config, error) {
 	return recorder.Config{
 		Node: node, DB: p.db, Seal: p.seal, Objects: p.stores, Plan: web.PlanOf, Dir: dir, Workers: c.Workers,
 		Prefix: c.Prefix, Backup: c.Backup, Client: p.guard.HTTPClient(), SpoolBytes: c.SpoolBytes, SpoolMaxBytes: c.SpoolMaxBytes, MinFree: c.MinFree, FlagGrace: grace,
-		KeepFailed: c.KeepFailed, StoreFor: c.StoreFor, DeleteExternal: p.cfg.Blob.DeleteExternal, Evidence: key, Log: p.log,
+		KeepFailed: c.KeepFailed, StoreFor: c.StoreFor, KeepWork: !c.CleanTemporaryFiles, DeleteExternal: p.cfg.Blob.DeleteExternal, Evidence: key, Log: p.log,
 	}, nil
 }
 

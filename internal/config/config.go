@@ -75,6 +75,8 @@ type Config struct {
 		MinFree       int           `koanf:"min_free" doc:"How much of the disk of recording.dir is to stay free, 0 to 90 percent; with less, the packets there for longest of calls that nobody flagged or asked to record are given up. 0: no bound."`
 		KeepFailed    time.Duration `koanf:"keep_failed" doc:"How long the packets of a recording that failed are kept, 1m to 8760h."`
 		StoreFor      time.Duration `koanf:"store_for" doc:"How long a store that is away is waited for, 0s to 720h."`
+
+		CleanTemporaryFiles bool `koanf:"clean_temporary_files" doc:"Whether the files that stored ones were made of are removed; if not, they stay in work in recording.dir, not encrypted, until one of the recording's stored files is deleted. Of recordings that are stored encrypted they are always removed."`
 	} `koanf:"recording"`
 	Evidence struct {
 		PublishStorage string `koanf:"publish_storage" doc:"External storage in which the signed heads of evidence are published daily and at each export; empty: none."`
@@ -120,6 +122,7 @@ func Default() Config {
 	c.Recording.MinFree = 10
 	c.Recording.KeepFailed = 7 * 24 * time.Hour
 	c.Recording.StoreFor = 24 * time.Hour
+	c.Recording.CleanTemporaryFiles = true
 	c.Evidence.PublishPrefix = "evidence-heads"
 	c.Models.Dir = "./build/models"
 	c.Models.Runtime = "./build/lib/libonnxruntime.so.1"

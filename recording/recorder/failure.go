@@ -17,6 +17,7 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/jail"
+	"stillwatch/recording"
 	"stillwatch/recording/archive"
 	"stillwatch/recording/composite"
 )
@@ -229,6 +230,39 @@ func (r *Recorder) clean(recordingID string) error {
 		return fmt.Errorf("remove work of %s: %w", recordingID, err)
 	}
 	return nil
+}
+
+// cleanStored is clean for what is stored, or gone: by the settings, it may stay.
+func (r *Recorder) cleanStored(ctx context.Context, recordingID string) error {
+	keep, err := r.keepsWork(ctx, recordingID)
+	if err != nil || keep {
+		return err
+	}
+	return r.clean(recordingID)
+}
+
+// keepsWork tells whether what a recording was made of stays when all of it is
+// stored. It is plaintext, so it goes with the first of the files that does,
+// and does not stay at all where those are encrypted.
+func (r *Recorder) keepsWork(ctx context.Context, recordingID string) (bool, error) {
+	if !r.cfg.KeepWork {
+		return false, nil
+	}
+	var run db.RecordingRow
+	err := r.cfg.DB.NewSelect().Model(&run).Where("id = ?", recordingID).Where("state = ?", db.RecordingReady).
+		Where("EXISTS (SELECT 1 FROM recording_files WHERE recording_id = ?TableAlias.id)").
+		Where("NOT EXISTS (SELECT 1 FROM recording_files WHERE recording_id = ?TableAlias.id AND deleted_at <> 0)").Scan(ctx)
+	if db.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look whether work of %s is kept: %w", recordingID, err)
+	}
+	var plan recording.Plan
+	if err := json.Unmarshal(run.Plan.V, &plan); err != nil {
+		return false, nil //nolint:nilerr // whether it is encrypted is not known
+	}
+	return plan.EncryptTo == "", nil
 }
 
 // Retry goes on with a failed recording at the step that failed. Where what was

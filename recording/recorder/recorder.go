@@ -104,6 +104,9 @@ type Config struct {
 	// DiskFree returns the room left on a folder's disk and the disk's size, in
 	// bytes; nil asks the system.
 	DiskFree func(dir string) (free, total uint64, err error)
+	// KeepWork leaves in Dir what stored files were made of, to be looked at,
+	// until one of them is deleted; never of recordings stored encrypted.
+	KeepWork bool
 	// WorkerOnly does steps and records nothing.
 	WorkerOnly bool
 	Log        *slog.Logger

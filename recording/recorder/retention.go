@@ -240,7 +240,7 @@ func (r *Recorder) sweepWork(ctx context.Context) error {
 			return errors.Join(append(errs, fmt.Errorf("look who needs work %s: %w", d.Name(), err))...)
 		}
 		if !needed {
-			errs = append(errs, r.clean(d.Name()))
+			errs = append(errs, r.cleanStored(ctx, d.Name()))
 			continue
 		}
 		// Another worker may have been at it when it failed.

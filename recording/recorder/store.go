@@ -66,7 +66,7 @@ func (r *Recorder) storeStep(ctx context.Context, t *task) error {
 	}
 	r.count.stored.Add(int64(len(all)))
 	t.log.Info("recording ready", "call", t.run.CID, "files", len(all), "after", r.cfg.Now().Sub(t.run.StoppedAt.Time).Round(time.Millisecond))
-	return errors.Join(r.clean(t.run.ID), r.release(ctx, t.run.SessionID))
+	return errors.Join(r.cleanStored(ctx, t.run.ID), r.release(ctx, t.run.SessionID))
 }
 
 // anyMedia tells whether there is more than metadata.
