@@ -133,10 +133,15 @@ func (r *Recorder) soundStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	w := all.Windows[p.Movie]
+	w, tracks := all.Windows[p.Movie], t.sounds(s)
+	for _, track := range s.Tracks() {
+		if slices.Contains(tracks, track.ID) && track.Person >= 0 {
+			t.log.Debug("processing", "call", t.run.CID, "user", s.People()[track.Person].UserID, "track", track.Type)
+		}
+	}
 	res := soundResult{From: w.From, To: w.To}
 	path := filepath.Join(dir, soundName)
-	err = s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: w.From, To: w.To, Tracks: t.sounds(s)})
+	err = s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: w.From, To: w.To, Tracks: tracks})
 	switch res.Silent = errors.Is(err, media.ErrNoSound); {
 	case err == nil, res.Silent:
 	case ctx.Err() == nil && t.goesWithoutSound(err) && (len(all.Movies) > 0 || t.pictured(s)):

@@ -13,6 +13,7 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/recording"
+	"stillwatch/recording/archive"
 	"stillwatch/recording/composite"
 	"stillwatch/recording/job"
 	"stillwatch/recording/media"
@@ -38,6 +39,7 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 		return fmt.Errorf("%w: %w", job.ErrHopeless, errEmpty)
 	}
 	t.log.Info("making files", "call", t.run.CID, "type", t.run.Type, "lane", t.run.Lane, "length", (to - from).Round(time.Millisecond), "people", len(t.users(s, from, to)))
+	t.sayHow()
 	all := movies{Windows: t.windows(from, to)}
 	if t.merges(s, from, to) {
 		for _, w := range all.Windows {
@@ -58,6 +60,22 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 // shortest is how long a slice is at least, one picture of 25 a second: what
 // is left at the end and shorter belongs to the slice before it.
 const shortest = 40 * time.Millisecond
+
+// sayHow logs what is settled for all files of the run.
+func (t *task) sayHow() {
+	names := t.plan.Filename
+	if names == "" {
+		names = archive.DefaultName(map[string]string{
+			recording.TypeComposite: archive.KindMerged, recording.TypeIndividual: archive.KindSplit, recording.TypeRaw: archive.KindRaw,
+		}[t.run.Type])
+	}
+	t.log.Info("files are named by template", "call", t.run.CID, "template", names)
+	if t.plan.EncryptTo == "" {
+		t.log.Debug("file encryption is disabled", "call", t.run.CID)
+		return
+	}
+	t.log.Debug("file encryption is enabled", "call", t.run.CID)
+}
 
 // windows cuts the recording where the plan's slices end.
 func (t *task) windows(from, to time.Duration) []media.Span {

@@ -81,6 +81,7 @@ func (t *task) split(ctx context.Context, s *media.Session, sh share, n int, w m
 			}
 			most := media.MaxFiles // of all the share's slices together
 			for i, file := range t.files(s, video, audio, format, w) {
+				t.log.Debug("processing", "call", t.run.CID, "user", sh.UserID, "track", kind.track(sh.Screen), "format", format, "file", i)
 				dir := filepath.Join(t.dir, fmt.Sprintf("split%d-%s-%s-%d", n, kind.name, format, i))
 				made, left, err := t.remux(ctx, s, media.RemuxOptions{
 					Dir: dir, Video: video, Audio: audio, Format: format, From: file.From, To: file.To, Most: max(most, 1),

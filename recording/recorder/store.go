@@ -144,6 +144,7 @@ func (t *task) put(ctx context.Context, store *archive.Store, n int, f output) (
 		if encrypt != "" {
 			key += ".gpg"
 		}
+		t.log.Debug("storing file", "call", t.run.CID, "file", key, "encrypted", encrypt != "")
 		files[i] = archive.File{Path: filepath.Join(t.dir, part), Key: key, EncryptTo: encrypt, Replace: f.Format == composite.HLS}
 	}
 	if s.parts, err = store.PutTogether(ctx, files); err != nil {
