@@ -82,7 +82,8 @@ type Plan struct {
 	// Slice is the longest a file may be, Period after what length a resumed
 	// stream begins a new file, Resume how long an interruption may last to be
 	// continued in the same file. Slice wins over Period, Period over Resume.
-	// Zero Slice and Period are none.
+	// Zero Slice is the usual of the format, two hours of MP4 and AAC and six of
+	// others, and zero Period none. Evidence is never cut.
 	Slice  time.Duration `json:"slice"`
 	Period time.Duration `json:"period"`
 	Resume time.Duration `json:"resume"`

@@ -46,8 +46,8 @@ type Recording struct {
 	Destination string `json:"destination"`
 	// EncryptTo is an armored OpenPGP public key; "" is none.
 	EncryptTo string `json:"encrypt_to"`
-	// SliceMinutes is the longest that a file gets, 0 without end. The most is
-	// 720, and 120 where a format is mp4 or aac.
+	// SliceMinutes is the longest that a file gets. The most is 720, and 120
+	// where a format is mp4 or aac; 0 is the usual, 120 of those and 360 else.
 	SliceMinutes int `json:"slice_minutes"`
 	// PeriodMinutes is after what length a resumed stream begins a new file;
 	// 0 is never.
@@ -173,7 +173,7 @@ func (s Settings) checkRecording() map[string]string {
 	between("recording.retention_hours", r.RetentionHours, 0, int(recording.MaxKeep/time.Hour))
 	between("recording.evidence_retention_hours", r.EvidenceRetentionHours, 0, int(recording.MaxKeep/time.Hour))
 	if longest, by := s.longestSlice(); r.SliceMinutes < 0 || r.SliceMinutes > longest {
-		fields["recording.slice_minutes"] = fmt.Sprintf("must be an integer from 1 to %d, which is the most for %s, or 0 for none", longest, by)
+		fields["recording.slice_minutes"] = fmt.Sprintf("must be an integer from 1 to %d, which is the most for %s, or 0 for the usual", longest, by)
 	}
 	if !recording.IsColour(r.Background) {
 		fields["recording.background"] = "must be a colour as #rrggbb"

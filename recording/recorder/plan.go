@@ -17,6 +17,7 @@ import (
 	"stillwatch/recording/composite"
 	"stillwatch/recording/job"
 	"stillwatch/recording/media"
+	fileslices "stillwatch/recording/slices"
 )
 
 // maxMix is the most participants of a composite that no option enlarges.
@@ -40,8 +41,9 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 	}
 	t.log.Info("making files", "call", t.run.CID, "type", t.run.Type, "lane", t.run.Lane, "length", (to - from).Round(time.Millisecond), "people", len(t.users(s, from, to)))
 	t.sayHow()
-	all := movies{Windows: t.windows(from, to)}
-	if t.merges(s, from, to) {
+	merged := t.merges(s, from, to)
+	all := movies{Windows: t.windows(from, to, merged)}
+	if merged {
 		for _, w := range all.Windows {
 			o, err := t.movieOptions(ctx, w.From, w.To)
 			if err != nil {
@@ -77,12 +79,18 @@ func (t *task) sayHow() {
 	t.log.Debug("file encryption is enabled", "call", t.run.CID)
 }
 
-// windows cuts the recording where the plan's slices end.
-func (t *task) windows(from, to time.Duration) []media.Span {
-	if t.plan.Slice <= 0 || t.evidence() {
+// windows cuts the recording where the slices of its movies end, or of the
+// mixed sound where there are none.
+func (t *task) windows(from, to time.Duration, merged bool) []media.Span {
+	formats := []string{t.soundFormat()}
+	if merged {
+		formats = t.plan.CompositeFormats
+	}
+	slice := t.slice(formats...)
+	if slice <= 0 {
 		return []media.Span{{From: from, To: to}}
 	}
-	return cutWindows(from, to, t.plan.Slice)
+	return cutWindows(from, to, slice)
 }
 
 func cutWindows(from, to, slice time.Duration) []media.Span {
@@ -92,6 +100,25 @@ func cutWindows(from, to, slice time.Duration) []media.Span {
 	}
 	out[len(out)-1].To = to
 	return out
+}
+
+// slice is the longest that files of these formats get: what the plan says, as
+// far as they can be, or else what is usual. 0 is evidence, which is whole.
+func (t *task) slice(formats ...string) time.Duration {
+	if t.evidence() {
+		return 0
+	}
+	var least time.Duration
+	for _, f := range formats {
+		d := fileslices.Standard.Default(f)
+		if t.plan.Slice > 0 {
+			d = min(t.plan.Slice, fileslices.Standard.Longest(f))
+		}
+		if least == 0 || d < least {
+			least = d
+		}
+	}
+	return least
 }
 
 // order adds the steps that make the files.

@@ -183,12 +183,9 @@ func (t *task) files(s *media.Session, video, audio []string, format string, w m
 		pushes[maxPushes-1].To = pushes[len(pushes)-1].To
 		pushes = pushes[:maxPushes]
 	}
-	set := slices.Settings{Slice: t.plan.Slice, Period: t.plan.Period, Resume: t.plan.Resume}
+	set := slices.Settings{Slice: t.slice(format), Period: t.plan.Period, Resume: t.plan.Resume}
 	if t.evidence() {
 		set = slices.Settings{Resume: w.To} // one file, whatever happened
-	}
-	if limit := slices.Standard.Longest(format); limit > 0 && (set.Slice == 0 || set.Slice > limit) && !t.evidence() {
-		set.Slice = limit
 	}
 	var out []media.Span
 	for _, f := range slices.Files(pushes, merged(pictures), keys, set) {
