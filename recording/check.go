@@ -36,6 +36,7 @@ var (
 	Levels            = []string{"low", "medium", "high"}
 	CompositeFormats  = []string{"mp4", "webm", "hls"}
 	WebMCodecs        = []string{"vp9", "vp8"}
+	SoundFormats      = []string{"wav", "wav-8bit"}
 	IndividualFormats = []string{"auto", "webm", "mp4", "flv", "hls", "ogg", "wav", "wav-8bit", "aac"}
 )
 

@@ -68,6 +68,9 @@ type Plan struct {
 	// WebMCodec is that of the pictures of a composite in WebM: vp9, or vp8,
 	// which is larger and sooner made.
 	WebMCodec string `json:"webm_codec,omitempty"`
+	// SoundFormat is that of the mixed sound that individual files come with:
+	// wav, or wav-8bit of 128 kbit/s.
+	SoundFormat string `json:"sound_format,omitempty"`
 	// OutputTypes are of audio_only, video_only, audio_video and the same with
 	// screenshare_ in front.
 	OutputTypes []string `json:"output_types"`
@@ -101,7 +104,7 @@ func DefaultPlan() Plan {
 	return Plan{
 		Composite: ModeAvailable, Individual: ModeDisabled, Raw: ModeDisabled, Evidence: ModeDisabled,
 		Layout: "grid", Quality: "720p", Level: "high", MixLimit: 9, Background: "#101418",
-		CompositeFormats: []string{"mp4"}, IndividualFormats: []string{"auto"}, WebMCodec: "vp9", OutputTypes: []string{"audio_video"},
+		CompositeFormats: []string{"mp4"}, IndividualFormats: []string{"auto"}, WebMCodec: "vp9", SoundFormat: "wav", OutputTypes: []string{"audio_video"},
 		Resume: 180 * time.Second, KeepMovies: 7 * 24 * time.Hour,
 	}
 }

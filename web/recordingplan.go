@@ -73,7 +73,7 @@ func (s Settings) plan() recording.Plan {
 		ShowNames: r.ShowNames, Background: r.Background, Watermark: r.Watermark,
 		BlurBystanders: r.BlurBystanders, Omit: slices.Clone(r.OmitUsers),
 		CompositeFormats: slices.Clone(r.Formats), IndividualFormats: slices.Clone(s.IndividualRecording.Formats),
-		WebMCodec: r.WebMCodec, OutputTypes: slices.Clone(s.IndividualRecording.OutputTypes),
+		WebMCodec: r.WebMCodec, SoundFormat: s.IndividualRecording.SoundFormat, OutputTypes: slices.Clone(s.IndividualRecording.OutputTypes),
 		Filename: r.Filename, Destination: r.Destination, EncryptTo: r.EncryptTo,
 		Slice: minutes(r.SliceMinutes), Period: minutes(r.PeriodMinutes), Resume: seconds(r.ResumeTimeoutSeconds),
 		PreRoll: seconds(r.PreRollSeconds), RecordAlone: r.RecordAlone,

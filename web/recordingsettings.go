@@ -82,6 +82,8 @@ type IndividualRecording struct {
 	// Formats are of auto, webm, mp4, flv, hls, ogg, wav, wav-8bit and aac, at
 	// least one; auto is the container that takes the codec as it is.
 	Formats []string `json:"formats"`
+	// SoundFormat is that of the mixed sound, wav or wav-8bit.
+	SoundFormat string `json:"sound_format"`
 }
 
 // RawRecording is about the packets as they arrive.
@@ -148,6 +150,7 @@ func (s Settings) checkRecording() map[string]string {
 	oneOf("raw_recording.mode", s.RawRecording.Mode, recording.Modes)
 	oneOf("recording.quality", r.Quality, movieQualities)
 	oneOf("recording.level", r.Level, recording.Levels)
+	oneOf("individual_recording.sound_format", s.IndividualRecording.SoundFormat, recording.SoundFormats)
 	oneOf("recording.webm_codec", r.WebMCodec, recording.WebMCodecs)
 	user, one := strings.CutPrefix(r.Layout.Name, singleUser)
 	if !slices.Contains(recording.Layouts(), layoutNamed(r.Layout.Name)) && !(one && validUser(user)) {

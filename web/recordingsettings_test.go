@@ -23,7 +23,7 @@ var everySetting = `{"settings":{
 		"filename":"{{date}}/{{uuid}}","destination":"https://take.example/in","encrypt_to":` + fmt.Sprintf("%q", testKey) + `,
 		"slice_minutes":90,"period_minutes":600,"resume_timeout_seconds":0,"pre_roll_seconds":60,"record_alone":true,
 		"retention_hours":0,"evidence_retention_hours":720,"audio_only":true},
-	"individual_recording":{"mode":"auto-on","output_types":["audio_only"],"formats":["ogg","wav-8bit"]},
+	"individual_recording":{"mode":"auto-on","output_types":["audio_only"],"formats":["ogg","wav-8bit"],"sound_format":"wav-8bit"},
 	"raw_recording":{"mode":"on-flag","audio_only":true},
 	"moderation_evidence":{"mode":"on-flag"}}}`
 
@@ -43,7 +43,7 @@ func TestEveryFieldOfThePlanIsASetting(t *testing.T) {
 	want := recording.Plan{
 		Composite: "on-flag", Individual: "auto-on", Raw: "on-flag", Evidence: "on-flag", AudioOnly: true, RawAudioOnly: true,
 		Layout: "grid", Quality: planVGA, Level: "low", MixLimit: 16, LargeGrid: true, Split: true, ShowNames: true, Background: "#ffffff",
-		Watermark: "internal", BlurBystanders: true, Omit: []string{"carol"}, CompositeFormats: []string{"hls", "webm"}, WebMCodec: "vp8",
+		Watermark: "internal", BlurBystanders: true, Omit: []string{"carol"}, CompositeFormats: []string{"hls", "webm"}, WebMCodec: "vp8", SoundFormat: "wav-8bit",
 		IndividualFormats: []string{"ogg", "wav-8bit"}, OutputTypes: []string{"audio_only"}, Filename: "{{date}}/{{uuid}}",
 		Destination: "https://take.example/in", EncryptTo: testKey, Slice: 90 * time.Minute, Period: 10 * time.Hour, PreRoll: time.Minute,
 		RecordAlone: true, KeepEvidence: 30 * 24 * time.Hour,
@@ -182,6 +182,7 @@ func TestRecordingSettingsChecked(t *testing.T) {
 		`"recording":{"formats":[]}`:                                         {"recording.formats", "at least one"},
 		`"recording":{"formats":null}`:                                       {"recording.formats", "at least one"},
 		`"recording":{"formats":["flv"]}`:                                    {"recording.formats", "mp4, webm, hls"},
+		`"individual_recording":{"sound_format":"mp3"}`:                      {"individual_recording.sound_format", "wav, wav-8bit"},
 		`"recording":{"webm_codec":"av1"}`:                                   {"recording.webm_codec", "vp9, vp8"},
 		`"individual_recording":{"formats":["avi"]}`:                         {"individual_recording.formats", "wav-8bit"},
 		`"individual_recording":{"output_types":["smell"]}`:                  {"individual_recording.output_types", "audio_only"},

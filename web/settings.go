@@ -145,7 +145,7 @@ func DefaultSettings() Settings {
 		Geofencing: Geofencing{Names: []string{}},
 		Recording:  defaultRecording(),
 		IndividualRecording: IndividualRecording{
-			Mode: ModeDisabled, OutputTypes: []string{"audio_video"}, Formats: recording.DefaultPlan().IndividualFormats,
+			Mode: ModeDisabled, OutputTypes: []string{"audio_video"}, Formats: recording.DefaultPlan().IndividualFormats, SoundFormat: recording.DefaultPlan().SoundFormat,
 		},
 		RawRecording:       RawRecording{Mode: ModeDisabled},
 		FrameRecording:     FrameRecording{Mode: ModeAvailable, CaptureIntervalInSeconds: DefaultInterval, Quality: DefaultQuality},

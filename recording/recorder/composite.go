@@ -140,8 +140,12 @@ func (r *Recorder) soundStep(ctx context.Context, t *task) error {
 		}
 	}
 	res := soundResult{From: w.From, To: w.To}
+	format := "wav" // of a movie
+	if len(all.Movies) == 0 {
+		format = t.soundFormat()
+	}
 	path := filepath.Join(dir, soundName)
-	err = s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: w.From, To: w.To, Tracks: tracks})
+	err = s.MixAudio(ctx, media.MixOptions{Path: path, Format: format, From: w.From, To: w.To, Tracks: tracks})
 	switch res.Silent = errors.Is(err, media.ErrNoSound); {
 	case err == nil, res.Silent:
 	case ctx.Err() == nil && t.goesWithoutSound(err) && (len(all.Movies) > 0 || t.pictured(s)):
@@ -199,12 +203,11 @@ func (t *task) storeNext(ctx context.Context, tx bun.Tx) error {
 	return t.next(ctx, tx, stepStore, 0, piece{}, stepPlan, stepChunk, stepSound, stepEarly, stepJoin, stepSplit, stepDump)
 }
 
-// soundFormat is that of the mixed sound: 8 bits where the plan asks for it.
+// soundFormat is that of the mixed sound where it is a file of its own: 8 bits
+// where the plan asks for it.
 func (t *task) soundFormat() string {
-	for _, f := range t.plan.IndividualFormats {
-		if f == "wav-8bit" && !t.evidence() {
-			return f
-		}
+	if t.plan.SoundFormat == "wav-8bit" && !t.evidence() {
+		return t.plan.SoundFormat
 	}
 	return "wav"
 }
