@@ -179,6 +179,24 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// What is sent in the size of vga is encoded nevertheless, to the size in bytes
+// that is promised.
+func TestVGAIsNotCopied(t *testing.T) {
+	t.Parallel()
+	for codec, format := range map[string]string{"H264": MP4, "VP8": WebM} {
+		c := newCall(t, time.Second)
+		k := clipKey{codec: codec, width: 640, height: 480, fps: 25, frames: 25, every: 25, colour: colours[0]}
+		c.film(c.join("a", 0, c.length), false, []shot{{clipKey: k}})
+		m, err := Plan(t.Context(), c, Options{Quality: "vga", Formats: []string{format}})
+		if err != nil || len(m.Encoders) != 1 || slices.ContainsFunc(m.Chunks, func(c Chunk) bool { return c.Copy }) {
+			t.Errorf("%s in %s: %+v, %v", codec, format, m, err)
+		}
+		if m, err := Plan(t.Context(), c, Options{Quality: "480p", Formats: []string{format}}); err != nil || len(m.Encoders) != 1 {
+			t.Errorf("%s in %s of another shape: %+v, %v", codec, format, m, err)
+		}
+	}
+}
+
 func TestHLSGrows(t *testing.T) {
 	t.Parallel()
 	c := newCall(t, 4*time.Second)
@@ -285,26 +303,40 @@ func TestPartOfCall(t *testing.T) {
 	c.check(t, decode(t, join(t, m, chunks, "", dir)[0], m.Width, m.Height), m, o)
 }
 
-// A minute of vga low is 2 MB, of high 4 MB, give or take a quarter.
+// A minute of vga low is 2 MB, of medium 3 MB, of high 4 MB, give or take a
+// quarter, in every codec.
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("encodes noise")
 	}
-	for level, want := range map[string]float64{"low": 2, "high": 4} {
-		m := &Movie{FPS: 25, Width: 640, Height: 480, Formats: []string{MP4}}
-		enc, err := encoders(m, level, "vga", "")
+	for _, c := range []struct {
+		level, format, codec string
+		want                 float64
+	}{
+		{"low", MP4, "", 2},
+		{"medium", MP4, "", 3},
+		{"high", MP4, "", 4},
+		{"low", WebM, "vp9", 2},
+		{"medium", WebM, "vp9", 3},
+		{"high", WebM, "vp9", 4},
+		{"low", WebM, "vp8", 2},
+		{"medium", WebM, "vp8", 3},
+		{"high", WebM, "vp8", 4},
+	} {
+		m := &Movie{FPS: 25, Width: 640, Height: 480, Formats: []string{c.format}}
+		enc, err := encoders(m, c.level, "vga", c.codec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := filepath.Join(t.TempDir(), "out.mp4")
+		out := filepath.Join(t.TempDir(), "out."+c.format)
 		args := []string{"-v", "error", "-f", "lavfi", "-i", "testsrc2=s=640x480:r=25:d=6", "-vf", "noise=alls=8:allf=t,format=yuv420p"}
 		args = append(append(args, enc[0].args(0, 100)...), out)
 		if msg, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, msg)
 		}
-		if mb := float64(size(t, out)) / 1e6 * 10; mb < want*0.75 || mb > want*1.25 {
-			t.Errorf("a minute of %s is %.2f MB, want %.0f", level, mb, want)
+		if mb := float64(size(t, out)) / 1e6 * 10; mb < c.want*0.75 || mb > c.want*1.25 {
+			t.Errorf("a minute of %s as %s %s is %.2f MB, want %.0f", c.level, c.format, c.codec, mb, c.want)
 		}
 	}
 }

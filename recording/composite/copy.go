@@ -22,10 +22,11 @@ const longestWhole = 5 * time.Minute
 // copy makes the movie one chunk that is copied, if all of it is the pictures
 // of one stream as they are. Copied pieces between encoded ones would need
 // parameter sets to change within the file, which not every player of MP4
-// takes; so it is all or nothing.
+// takes; so it is all or nothing. With the quality vga it is nothing: how large
+// such a movie gets is promised, and what somebody sends keeps no promise.
 func (p *planner) copy(ctx context.Context, src Source) error {
 	t, ok := p.only()
-	if !ok || p.m.Length() > longestWhole && slices.Contains(p.m.Formats, HLS) {
+	if !ok || p.o.Quality == vga || p.m.Length() > longestWhole && slices.Contains(p.m.Formats, HLS) {
 		return nil
 	}
 	c := Chunk{To: p.m.Length(), Tiles: []Tile{t}, Copy: true}

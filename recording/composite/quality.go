@@ -7,13 +7,16 @@ import (
 	"strconv"
 )
 
+// vga is the quality of 640x480 whose size is promised.
+const vga = "vga"
+
 // Canvas is the size of a movie of a quality in pixels, always even; "" is
 // 720p. It returns ErrQuality for what is none of those of Options.
 func Canvas(quality string) (width, height int, err error) {
 	switch quality {
 	case "":
 		return 1280, 720, nil
-	case "vga":
+	case vga:
 		return 640, 480, nil
 	case "360p", "420p", "480p", "720p", "1080p", "1440p":
 		height, _ = strconv.Atoi(quality[:len(quality)-1])
@@ -62,7 +65,7 @@ func encoders(m *Movie, level, quality, webm string) ([]Encoder, error) {
 	var all []Encoder
 	for _, f := range m.Formats {
 		e := Encoder{Codec: "h264", CRF: l.crf, MaxRate: 2 * rate}
-		if quality == "vga" {
+		if quality == vga {
 			e = Encoder{Codec: "h264", Rate: rate, MaxRate: rate * 3 / 2}
 		}
 		switch f {
@@ -75,6 +78,9 @@ func encoders(m *Movie, level, quality, webm string) ([]Encoder, error) {
 				return nil, fmt.Errorf("%w: webm takes vp8 or vp9, not %q", ErrFormat, webm)
 			}
 			e.CRF, e.Rate = 0, rate
+			if e.Codec == "vp9" && quality == vga {
+				e.Rate = rate * 7 / 8 // in realtime mode it takes about a sixth more than it is told
+			}
 		default:
 			return nil, fmt.Errorf("%w: %q is not mp4, webm or hls", ErrFormat, f)
 		}
