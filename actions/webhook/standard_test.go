@@ -17,6 +17,7 @@ import (
 
 	"stillwatch/actions/delivery"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/signature"
 	"stillwatch/internal/testkit"
 )
 
@@ -125,7 +126,7 @@ func TestHeadersOfBothStyles(t *testing.T) {
 	const body = `{"type":"user.banned"}`
 	got := deliver(t, delivery.Hook{Secrets: []string{newSecret}}, body)
 	for name, want := range map[string]string{
-		"X-WEBHOOK-ID": "evt-1", "X-WEBHOOK-ATTEMPT": "2", "X-API-KEY": "key", "X-SIGNATURE": Sign("secret", []byte(body)),
+		"X-WEBHOOK-ID": "evt-1", "X-WEBHOOK-ATTEMPT": "2", "X-API-KEY": "key", "X-SIGNATURE": signature.Sign("secret", []byte(body)),
 		"webhook-id": "evt-1", "Content-Type": "application/json", "Content-Encoding": "",
 	} {
 		if have := got.Header.Get(name); have != want {

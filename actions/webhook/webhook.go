@@ -16,6 +16,7 @@ import (
 
 	"stillwatch/actions/delivery"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/signature"
 )
 
 // HookType is the hook_type of the hooks that this package serves.
@@ -121,7 +122,7 @@ func (t *Transport) request(ctx context.Context, h delivery.Hook, m delivery.Mes
 	req.Header.Set(HeaderID, m.EventID)
 	req.Header.Set(HeaderAttempt, strconv.Itoa(m.Attempt))
 	req.Header.Set(HeaderKey, t.cfg.APIKey)
-	req.Header.Set(HeaderSignature, Sign(t.cfg.APISecret, m.Body))
+	req.Header.Set(HeaderSignature, signature.Sign(t.cfg.APISecret, m.Body))
 	return req, t.signStandard(req.Header, h.Secrets, m)
 }
 

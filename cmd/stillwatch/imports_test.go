@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"internal/codec":           {},
 	"internal/seal":            {},
 	"internal/jail":            {},
+	"internal/signature":       {},
 	"internal/evidence":        ground,
 	"internal/testkit":         append([]string{"internal/testkit"}, floor...),
 	"internal/retention":       floor,
@@ -44,7 +45,7 @@ var layers = map[string][]string{
 
 var (
 	ground = []string{"internal/event", "internal/service", "internal/telemetry", "internal/config"}
-	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/storage", "internal/evidence", "internal/jail", "internal/codec"}, ground...)
+	floor  = append([]string{"internal/bus", "internal/blob", "internal/db", "internal/netguard", "internal/auth", "internal/seal", "internal/signature", "internal/storage", "internal/evidence", "internal/jail", "internal/codec"}, ground...)
 )
 
 // onlyCmd are the packages with native code, imported by cmd alone.

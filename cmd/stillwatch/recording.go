@@ -9,6 +9,7 @@ import (
 	"stillwatch/capture"
 	"stillwatch/capture/call"
 	"stillwatch/internal/evidence"
+	"stillwatch/internal/signature"
 	"stillwatch/recording"
 	"stillwatch/recording/layout"
 	"stillwatch/recording/raw"
@@ -53,6 +54,7 @@ func (p *Program) recorderConfig(node string) (recorder.Config, error) {
 	return recorder.Config{
 		Node: node, DB: p.db, Seal: p.seal, Objects: p.stores, Plan: web.PlanOf, Dir: dir, Workers: c.Workers,
 		Prefix: c.Prefix, Backup: c.Backup, Client: p.guard.HTTPClient(), SpoolBytes: c.SpoolBytes, SpoolMaxBytes: c.SpoolMaxBytes, MinFree: c.MinFree, FlagGrace: grace,
+		Signer:     signature.Signer{Key: p.cred.APIKey, Secret: p.cred.APISecret},
 		KeepFailed: c.KeepFailed, StoreFor: c.StoreFor, KeepWork: !c.CleanTemporaryFiles, DeleteExternal: p.cfg.Blob.DeleteExternal, Evidence: key, Log: p.log,
 	}, nil
 }

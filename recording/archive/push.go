@@ -14,6 +14,7 @@ import (
 
 	"stillwatch/internal/blob"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/signature"
 )
 
 // The wire format of Push is one request,
@@ -22,6 +23,8 @@ import (
 //	Content-Type: application/vnd.stillwatch.recording
 //	Transfer-Encoding: chunked
 //	Idempotency-Key: <id>
+//	X-API-KEY: <key>
+//	X-SIGNATURE: <lower-case hex HMAC-SHA256 of the whole body under the API secret>
 //
 // whose body is the eight bytes of pushMagic and then records of
 //
@@ -85,9 +88,21 @@ type pushFileEnd struct {
 // once, as a stream in the format above. The id is the same each time the same
 // is sent. The client should be netguard's: it decides what may be reached. It
 // returns ErrStoreDown, an *Error, or the context's error.
-func Push(ctx context.Context, client *http.Client, url, id string, conference any, files []PushFile) error {
+//
+// The signature stands in the header, before the body, so all is read twice.
+func Push(ctx context.Context, client *http.Client, signer signature.Signer, url, id string, conference any, files []PushFile) error {
 	if len(files) > maxPushFiles {
 		return &Error{Ours, "too many files to push", fmt.Errorf("%d files", len(files))}
+	}
+	mac := signature.New(signer.Secret)
+	err := writePush(ctx, writerFunc(func(b []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return mac.Write(b)
+	}), conference, files)
+	if err != nil {
+		return classify(ctx, err)
 	}
 	pr, pw := io.Pipe()
 	written := make(chan error, 1)
@@ -96,7 +111,7 @@ func Push(ctx context.Context, client *http.Client, url, id string, conference a
 		pw.CloseWithError(err)
 		written <- err
 	}()
-	status, err := post(ctx, client, url, id, pr)
+	status, err := post(ctx, client, url, id, pr, func(h http.Header) { signer.Header(h, signature.Text(mac)) })
 	_ = pr.CloseWithError(errAnswered) // ends the writer, if the answer came before the end
 	sent := <-written
 	switch {
@@ -113,6 +128,11 @@ func Push(ctx context.Context, client *http.Client, url, id string, conference a
 	}
 	return nil
 }
+
+// writerFunc is a Writer by its only method.
+type writerFunc func(b []byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 var errAnswered = errors.New("the answer came before the end")
 
@@ -132,13 +152,14 @@ func pushFailed(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: push: %w", ErrStoreDown, err)
 }
 
-func post(ctx context.Context, client *http.Client, url, id string, body io.Reader) (status int, err error) {
+func post(ctx context.Context, client *http.Client, url, id string, body io.Reader, sign func(http.Header)) (status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
 	if err != nil {
 		return 0, &Error{Destinations, "the destination is no URL", errors.New("push: bad URL")} // err would quote it
 	}
 	req.Header.Set("Content-Type", pushContentType)
 	req.Header.Set("Idempotency-Key", id)
+	sign(req.Header)
 	res, err := client.Do(req)
 	if err != nil {
 		var quoted *neturl.Error

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/signature"
 )
 
 // pushed is what a receiver got.
@@ -103,6 +104,8 @@ func guard(t *testing.T, allow ...netip.Prefix) *http.Client {
 	return c.HTTPClient()
 }
 
+var signer = signature.Signer{Key: "key", Secret: "secret"}
+
 var here = netip.MustParsePrefix("127.0.0.0/8")
 
 func TestPush(t *testing.T) {
@@ -116,19 +119,23 @@ func TestPush(t *testing.T) {
 	var got *pushed
 	var failed error
 	var header http.Header
+	var body bytes.Buffer
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header = r.Header
-		if got, failed = receive(r.Body); failed != nil || r.ContentLength != -1 {
+		if got, failed = receive(io.TeeReader(r.Body, &body)); failed != nil || r.ContentLength != -1 {
 			w.WriteHeader(http.StatusBadRequest)
 		}
 	}))
 	defer srv.Close()
-	err := Push(t.Context(), guard(t, here), srv.URL, "rec-1", map[string]any{"cid": "default:a", "participants": []string{"alice"}}, files)
+	err := Push(t.Context(), guard(t, here), signer, srv.URL, "rec-1", map[string]any{"cid": "default:a", "participants": []string{"alice"}}, files)
 	if err != nil || failed != nil {
 		t.Fatal(err, failed)
 	}
 	if got.conference["cid"] != "default:a" || len(got.files) != 3 || header.Get("Idempotency-Key") != "rec-1" || header.Get("Content-Type") != pushContentType {
 		t.Errorf("%+v, %v", got, header)
+	}
+	if sig := header.Get("X-SIGNATURE"); header.Get("X-API-KEY") != "key" || !signature.Verify("secret", body.Bytes(), sig) {
+		t.Errorf("signature %q of %d bytes", sig, body.Len())
 	}
 	for i, f := range files {
 		want, _ := os.ReadFile(f.Path)
@@ -149,7 +156,7 @@ func TestPushFailures(t *testing.T) {
 			w.Header().Set("Location", "http://127.0.0.1:1/")
 			w.WriteHeader(status)
 		}))
-		err := Push(t.Context(), guard(t, here), srv.URL, "x", nil, movie)
+		err := Push(t.Context(), guard(t, here), signer, srv.URL, "x", nil, movie)
 		var e *Error
 		if down != errors.Is(err, ErrStoreDown) || !down && (!errors.As(err, &e) || e.Class != Destinations) {
 			// A server that closes at once may cut the answer off.
@@ -162,21 +169,21 @@ func TestPushFailures(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	defer srv.Close()
 	var e *Error
-	if err := Push(t.Context(), guard(t), srv.URL, "x", nil, movie); !errors.As(err, &e) || e.Class != Destinations {
+	if err := Push(t.Context(), guard(t), signer, srv.URL, "x", nil, movie); !errors.As(err, &e) || e.Class != Destinations {
 		t.Errorf("an address that is not allowed: %v", err)
 	}
-	if err := Push(t.Context(), guard(t, here), srv.URL, "x", nil, []PushFile{{Path: "/no/such/file"}}); !errors.As(err, &e) || e.Class != Ours {
+	if err := Push(t.Context(), guard(t, here), signer, srv.URL, "x", nil, []PushFile{{Path: "/no/such/file"}}); !errors.As(err, &e) || e.Class != Ours {
 		t.Errorf("a file that is gone: %v", err)
 	}
-	if err := Push(t.Context(), guard(t, here), "http://%zz/secret", "x", nil, movie); err == nil || strings.Contains(err.Error(), "secret") {
+	if err := Push(t.Context(), guard(t, here), signer, "http://%zz/secret", "x", nil, movie); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("no URL: %v", err)
 	}
-	if err := Push(t.Context(), guard(t, here), "http://127.0.0.1:1/?token=secret", "x", nil, movie); !errors.Is(err, ErrStoreDown) || strings.Contains(err.Error(), "secret") {
+	if err := Push(t.Context(), guard(t, here), signer, "http://127.0.0.1:1/?token=secret", "x", nil, movie); !errors.Is(err, ErrStoreDown) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("nobody listens: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Push(ctx, guard(t, here), srv.URL, "x", nil, movie); !errors.Is(err, context.Canceled) {
+	if err := Push(ctx, guard(t, here), signer, srv.URL, "x", nil, movie); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -340,7 +340,7 @@ func (t *task) push(ctx context.Context, all []stored) error {
 		"call_cid": t.run.CID, "session_id": t.run.SessionID, "egress_id": t.run.ID, "recording_type": t.run.Type,
 		"start_time": t.run.StartedAt.UTC(), "end_time": t.run.StoppedAt.UTC(), "custom": custom(t.run),
 	}
-	return archive.Push(ctx, t.r.cfg.Client, t.plan.Destination, t.run.ID, about, files)
+	return archive.Push(ctx, t.r.cfg.Client, t.r.cfg.Signer, t.plan.Destination, t.run.ID, about, files)
 }
 
 // manifest chains and signs what was stored: every object with its size and

@@ -23,6 +23,7 @@ import (
 	"stillwatch/internal/evidence"
 	"stillwatch/internal/seal"
 	"stillwatch/internal/service"
+	"stillwatch/internal/signature"
 	"stillwatch/recording"
 	"stillwatch/recording/archive"
 	"stillwatch/recording/job"
@@ -89,6 +90,8 @@ type Config struct {
 	Evidence evidence.Key
 	// Client reaches the endpoints that recordings are pushed to.
 	Client *http.Client
+	// Signer signs what is pushed.
+	Signer signature.Signer
 	// SpoolBytes, FlagGrace, KeepFailed and StoreFor default to the constants.
 	SpoolBytes int64
 	FlagGrace  time.Duration
