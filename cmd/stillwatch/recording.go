@@ -10,6 +10,7 @@ import (
 	"stillwatch/capture/call"
 	"stillwatch/internal/evidence"
 	"stillwatch/internal/signature"
+	"stillwatch/internal/telemetry"
 	"stillwatch/recording"
 	"stillwatch/recording/layout"
 	"stillwatch/recording/raw"
@@ -30,9 +31,16 @@ func (p *Program) startRecorder(ctx context.Context) error {
 		return err
 	}
 	cfg.Bus = p.bus
+	ready := telemetry.Histogram(p.metrics, "recording_ready_seconds",
+		"How long after a recording's end, or its import, all of its files were stored.", readyBuckets)
+	cfg.Ready = func(after time.Duration) { ready(after.Seconds()) }
 	p.recorder = recorder.New(cfg)
 	return p.begin(ctx, "recorder", p.recorder)
 }
+
+// readyBuckets are in seconds, and close where half of the shortest calls and
+// the minutes of others lie.
+var readyBuckets = []float64{1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1800, 3600, 7200, 21600}
 
 func (p *Program) recorderConfig(node string) (recorder.Config, error) {
 	for _, name := range layout.Names() {

@@ -140,6 +140,9 @@ func TestARecordedCallBecomesAMovie(t *testing.T) {
 		left, _ := filepath.Glob(filepath.Join(r.cfg.Data.Dir, "recordings", "*", "*"))
 		return len(left) == 0
 	}, "packets and work are gone")
+	testkit.Eventually(t, 30*time.Second, func() bool {
+		return strings.Contains(string(fetch(t, r.URL()+"/metrics")), "stillwatch_recording_ready_seconds_count 1")
+	}, "the time that it took is measured")
 }
 
 // TestAPublisherIsRecordedByEarAlone: the URL that ann publishes to says so.

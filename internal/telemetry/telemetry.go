@@ -43,6 +43,14 @@ func Counter(r prometheus.Registerer, name, help string, labels prometheus.Label
 	}, f))
 }
 
+// Histogram registers a histogram with the upper bounds of its buckets, and
+// returns what takes a value.
+func Histogram(r prometheus.Registerer, name, help string, buckets []float64) func(float64) {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "stillwatch", Name: name, Help: help, Buckets: buckets})
+	r.MustRegister(h)
+	return h.Observe
+}
+
 // Gauge registers a gauge that reads its value from f when scraped.
 func Gauge(r prometheus.Registerer, name, help string, labels prometheus.Labels, f func() float64) {
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -110,6 +110,9 @@ type Config struct {
 	// KeepWork leaves in Dir what stored files were made of, to be looked at,
 	// until one of them is deleted; never of recordings stored encrypted.
 	KeepWork bool
+	// Ready, if any, is told how long after a recording's end, or its order, all
+	// of its files were stored.
+	Ready func(after time.Duration)
 	// WorkerOnly does steps and records nothing.
 	WorkerOnly bool
 	Log        *slog.Logger

@@ -65,8 +65,21 @@ func (r *Recorder) storeStep(ctx context.Context, t *task) error {
 		return err
 	}
 	r.count.stored.Add(int64(len(all)))
-	t.log.Info("recording ready", "call", t.run.CID, "files", len(all), "after", r.cfg.Now().Sub(t.run.StoppedAt.Time).Round(time.Millisecond))
+	after := t.after()
+	if r.cfg.Ready != nil {
+		r.cfg.Ready(after)
+	}
+	t.log.Info("recording ready", "call", t.run.CID, "files", len(all), "after", after.Round(time.Millisecond))
 	return errors.Join(r.cleanStored(ctx, t.run.ID), r.release(ctx, t.run.SessionID))
+}
+
+// after is how long ago the recording ended, or was ordered, as imports are.
+func (t *task) after() time.Duration {
+	from := t.run.StoppedAt.Time
+	if t.run.CreatedAt.After(from) {
+		from = t.run.CreatedAt.Time
+	}
+	return t.r.cfg.Now().Sub(from)
 }
 
 // anyMedia tells whether there is more than metadata.
