@@ -3,6 +3,7 @@ package archive
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -37,7 +38,10 @@ func Megabytes(size int64) string {
 // Sidecar is the JSON beside a recording that was split into files. Each
 // window lies within the recording's.
 type Sidecar struct {
-	UUID              string         `json:"uuid"`
+	UUID string `json:"uuid"`
+	// CallCID and SessionID say of which call it is.
+	CallCID           string         `json:"callCid,omitempty"`
+	SessionID         string         `json:"sessionId,omitempty"`
 	StartTime         Time           `json:"startTime"`
 	StopTime          Time           `json:"stopTime"`
 	ShouldRecordAudio bool           `json:"shouldRecordAudio"`
@@ -51,6 +55,22 @@ type Sidecar struct {
 	Sounds []SidecarSound `json:"sounds,omitempty"`
 	// Notes say what is missing that was to be there.
 	Notes []string `json:"notes,omitempty"`
+	// Tracks are what was sent and when, whatever files it is in.
+	Tracks []SidecarTrack `json:"tracks,omitempty"`
+}
+
+// SidecarTrack is a camera, a microphone or a shared screen of a participant.
+// Who turns one off and on again has several segments of it.
+type SidecarTrack struct {
+	UserID    string           `json:"userID"`
+	TrackType string           `json:"trackType"`
+	Segments  []SidecarSegment `json:"segments"`
+}
+
+// SidecarSegment is a stretch without a break of more than a second.
+type SidecarSegment struct {
+	StartTime Time `json:"startTime"`
+	StopTime  Time `json:"stopTime"`
 }
 
 // SidecarSound is a file with sound alone.
@@ -116,7 +136,26 @@ func (s *Sidecar) AddAudio(userID, filename string, start, stop time.Time, size 
 	s.Sounds = append(s.Sounds, SidecarSound{f, userID})
 }
 
+// AddSegment adds a stretch of a participant's track, within the recording's
+// window. Those of one user and type are one track.
+func (s *Sidecar) AddSegment(userID, trackType string, start, stop time.Time) {
+	if start, stop = s.within(start, stop); !start.Before(stop) {
+		return
+	}
+	i := slices.IndexFunc(s.Tracks, func(t SidecarTrack) bool { return t.UserID == userID && t.TrackType == trackType })
+	if i < 0 {
+		i, s.Tracks = len(s.Tracks), append(s.Tracks, SidecarTrack{UserID: userID, TrackType: trackType})
+	}
+	s.Tracks[i].Segments = append(s.Tracks[i].Segments, SidecarSegment{Time(start), Time(stop)})
+}
+
 func (s *Sidecar) file(name string, start, stop time.Time, size int64) SidecarFile {
+	start, stop = s.within(start, stop)
+	return SidecarFile{Time(start), Time(stop), name, Megabytes(size), size}
+}
+
+// within cuts a window to the recording's.
+func (s *Sidecar) within(start, stop time.Time) (time.Time, time.Time) {
 	from, to := time.Time(s.StartTime), time.Time(s.StopTime)
 	within := func(t, from time.Time) time.Time {
 		if t.Before(from) {
@@ -128,5 +167,5 @@ func (s *Sidecar) file(name string, start, stop time.Time, size int64) SidecarFi
 		return t
 	}
 	start = within(start, from)
-	return SidecarFile{Time(start), Time(within(stop, start)), name, Megabytes(size), size}
+	return start, within(stop, start)
 }

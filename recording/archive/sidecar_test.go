@@ -19,11 +19,17 @@ func TestSidecar(t *testing.T) {
 	s := NewSidecar("61408347", at("2020-05-25T07:42:28.633Z"), at("2020-05-25T07:42:43.826Z"), true, true)
 	s.AddVideo("alice", "/recording/postprocessed/x/rec-20200525-074229-alice.webm", at("2020-05-25T07:42:29.126Z"), at("2020-05-25T07:42:43.756Z"), 123412)
 	s.AddAudio("", "rec.wav", at("2020-05-25T07:42:28.633Z"), at("2020-05-25T07:42:43.826Z"), 2_430_880)
+	s.CallCID, s.SessionID = "default:abc", "s1"
+	for _, from := range []string{"2020-05-25T07:42:29.126Z", "2020-05-25T07:42:40Z"} {
+		s.AddSegment("alice", "TRACK_TYPE_VIDEO", at(from), at(from).Add(5*time.Second))
+	}
 	got, err := json.Marshal(s)
 	noErr(t, err)
-	want := `{"uuid":"61408347","startTime":"2020-05-25T07:42:28.633Z","stopTime":"2020-05-25T07:42:43.826Z","shouldRecordAudio":true,"shouldRecordVideo":true,` +
+	want := `{"uuid":"61408347","callCid":"default:abc","sessionId":"s1","startTime":"2020-05-25T07:42:28.633Z","stopTime":"2020-05-25T07:42:43.826Z","shouldRecordAudio":true,"shouldRecordVideo":true,` +
 		`"videos":[{"startTime":"2020-05-25T07:42:29.126Z","stopTime":"2020-05-25T07:42:43.756Z","filename":"/recording/postprocessed/x/rec-20200525-074229-alice.webm","size":"0.123412000000MB","sizeBytes":123412,"userID":"alice"}],` +
-		`"audio":{"startTime":"2020-05-25T07:42:28.633Z","stopTime":"2020-05-25T07:42:43.826Z","filename":"rec.wav","size":"2.430880000000MB","sizeBytes":2430880}}`
+		`"audio":{"startTime":"2020-05-25T07:42:28.633Z","stopTime":"2020-05-25T07:42:43.826Z","filename":"rec.wav","size":"2.430880000000MB","sizeBytes":2430880},` +
+		`"tracks":[{"userID":"alice","trackType":"TRACK_TYPE_VIDEO","segments":[{"startTime":"2020-05-25T07:42:29.126Z","stopTime":"2020-05-25T07:42:34.126Z"},` +
+		`{"startTime":"2020-05-25T07:42:40.000Z","stopTime":"2020-05-25T07:42:43.826Z"}]}]}` // cut to the recording's end
 	if string(got) != want {
 		t.Errorf("%s", got)
 	}

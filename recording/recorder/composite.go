@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
+	"stillwatch/internal/event"
 	"stillwatch/recording/composite"
 	"stillwatch/recording/job"
 	"stillwatch/recording/media"
@@ -30,6 +31,15 @@ type piece struct {
 type movies struct {
 	Movies  []*composite.Movie `json:"movies,omitempty"`
 	Windows []media.Span       `json:"windows"`
+	// Sent is what was sent in them, for the metadata.
+	Sent []sent `json:"sent,omitempty"`
+}
+
+// sent is a track of a user, and when it was sent, since the session's start.
+type sent struct {
+	UserID string          `json:"user_id"`
+	Type   event.TrackType `json:"type"`
+	Spans  []media.Span    `json:"spans"`
 }
 
 // movies reads the result of the plan step.

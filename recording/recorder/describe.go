@@ -258,6 +258,17 @@ func (t *task) write(name string, text []byte) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
+// wasSent is what the plan step found; nothing of a recording that was made of
+// others.
+func (t *task) wasSent(ctx context.Context) ([]sent, error) {
+	rows, err := t.r.queue.Of(ctx, t.r.cfg.DB, t.run.ID, stepEdit)
+	if err != nil || len(rows) > 0 {
+		return nil, err
+	}
+	all, err := t.movies(ctx)
+	return all.Sent, err
+}
+
 // span is from the first beginning of the files to their last end.
 func span(all []stored) (from, to time.Duration) {
 	from = all[0].From
@@ -276,6 +287,16 @@ func (t *task) sidecar(ctx context.Context, all []stored, from, to time.Duration
 	}
 	side := archive.NewSidecar(t.run.ID, start.Add(from), start.Add(to), !t.plan.VideoOnly, !t.plan.AudioOnly)
 	side.Notes = t.noted
+	sent, err := t.wasSent(ctx)
+	if err != nil {
+		return "", err
+	}
+	side.CallCID, side.SessionID = t.run.CID, t.run.SessionID
+	for _, track := range sent {
+		for _, span := range track.Spans {
+			side.AddSegment(track.UserID, string(track.Type), start.Add(span.From), start.Add(span.To))
+		}
+	}
 	for _, s := range all {
 		switch {
 		case s.row.Kind == kindVideo:

@@ -1,8 +1,10 @@
 package recorder
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/recording"
+	"stillwatch/recording/archive"
 )
 
 func TestTheCodecOfWebMIsThePlans(t *testing.T) {
@@ -63,5 +66,58 @@ func TestIndividualFilesAreCounted(t *testing.T) {
 		if st := sound.Media.V.Streams; sound.Format != c.format || len(st) != 1 || st[0].CodecName != c.codec || st[0].SampleRate != c.rate {
 			t.Errorf("%d people: the sound is %s of %+v", c.people, sound.Format, st)
 		}
+	}
+}
+
+// TestMetadataTellsWhoSentWhenAndASharedScreenIsAFile: ada comes twice, with a
+// camera, and shares her screen in between.
+func TestMetadataTellsWhoSentWhenAndASharedScreenIsAFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Individual = recording.ModeAutoOn })
+	start := time.Now()
+	s := w.session("twice", start)
+	camera := actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: time.Second}
+	s.play("ada", camera)
+	s.play("ada", actor{clip: w.clip("drawing", event.H264), screen: true, from: 1500 * time.Millisecond, to: 3 * time.Second})
+	camera.from, camera.to = 4*time.Second, 5*time.Second
+	s.play("ada", camera)
+	s.end(5 * time.Second)
+	run := w.until("default:twice", db.RecordingReady, 2*time.Minute)
+	files := w.files(run.ID)
+	screens := 0
+	for _, f := range files[kindVideo] {
+		if f.TrackType == string(event.TrackScreenShare) {
+			screens++
+			if st := f.Media.V.Streams; f.Format != "mp4" || len(st) != 1 || st[0].CodecName != "h264" || f.UserID != "ada" {
+				t.Errorf("the screen's file is %s of %s: %+v", f.Format, f.UserID, st)
+			}
+			if l := lasts(t, f); l < 1.4 || l > 1.6 {
+				t.Errorf("the screen's file lasts %.2f s, want 1.5", l)
+			}
+		}
+	}
+	if screens != 1 || len(files[kindVideo]) < 2 {
+		t.Errorf("%d files of screens among %d videos, want 1 beside the camera's", screens, len(files[kindVideo]))
+	}
+	text, err := os.ReadFile(w.path(files[kindMetadata][0].ObjectKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var side archive.Sidecar
+	if err := json.Unmarshal(text, &side); err != nil || side.CallCID != "default:twice" || side.SessionID != s.info.SessionID {
+		t.Errorf("metadata of %s, %s: %v", side.CallCID, side.SessionID, err)
+	}
+	got := map[string]string{}
+	for _, track := range side.Tracks {
+		for _, seg := range track.Segments {
+			from, to := time.Time(seg.StartTime).Sub(start), time.Time(seg.StopTime).Sub(start)
+			got[track.UserID+" "+track.TrackType] += fmt.Sprintf("%d-%d ", from.Round(500*time.Millisecond).Milliseconds(), to.Round(500*time.Millisecond).Milliseconds())
+		}
+	}
+	want := map[string]string{
+		"ada TRACK_TYPE_VIDEO": "0-1000 4000-5000 ", "ada TRACK_TYPE_AUDIO": "0-1000 4000-5000 ", "ada TRACK_TYPE_SCREEN_SHARE": "1500-3000 ",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("segments %v, want %v\n%s", got, want, text)
 	}
 }

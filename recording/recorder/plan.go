@@ -42,7 +42,7 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 	t.log.Info("making files", "call", t.run.CID, "type", t.run.Type, "lane", t.run.Lane, "length", (to - from).Round(time.Millisecond), "people", len(t.users(s, from, to)))
 	t.sayHow()
 	merged := t.merges(s, from, to)
-	all := movies{Windows: t.windows(from, to, merged)}
+	all := movies{Windows: t.windows(from, to, merged), Sent: t.sent(s, from, to)}
 	if merged {
 		for _, w := range all.Windows {
 			o, err := t.movieOptions(ctx, w.From, w.To)
@@ -77,6 +77,26 @@ func (t *task) sayHow() {
 		return
 	}
 	t.log.Debug("file encryption is enabled", "call", t.run.CID)
+}
+
+// sent lists what was sent in the window of what the plan does not leave out.
+func (t *task) sent(s *media.Session, from, to time.Duration) []sent {
+	var out []sent
+	for _, track := range s.Tracks() {
+		if track.Person < 0 || t.omits(s, track) || len(track.Layers) == 0 {
+			continue
+		}
+		one := sent{UserID: s.People()[track.Person].UserID, Type: track.Type}
+		for _, span := range track.Layers[0].Spans {
+			if span = (media.Span{From: max(span.From, from), To: min(span.To, to)}); span.From < span.To && len(one.Spans) < maxPushes {
+				one.Spans = append(one.Spans, span)
+			}
+		}
+		if len(one.Spans) > 0 {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // windows cuts the recording where the slices of its movies end, or of the

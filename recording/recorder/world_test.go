@@ -223,6 +223,8 @@ type actor struct {
 	tone     *synthetic.Tone
 	from, to time.Duration
 	record   event.RecordType
+	// screen says that the pictures are of a shared screen.
+	screen bool
 }
 
 // play lets a participant join, send and leave.
@@ -254,6 +256,9 @@ func (s *scene) enter(user string, a actor) []timed {
 	if a.clip != nil {
 		video.info = base
 		video.info.TrackID, video.info.Type, video.info.MimeType, video.info.ClockRate = us+"-v", event.TrackVideo, "video/"+string(a.clip.Codec), 90000
+		if a.screen {
+			video.info.Type = event.TrackScreenShare
+		}
 		all = append(all, video.pictures(s.w.t, a)...)
 		video.info.At = a.from + 1 // on the scene's clock, which is not that of the test
 		s.w.TrackAdded(s.info.SessionID, video.info.TrackID, video)
