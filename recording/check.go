@@ -37,7 +37,7 @@ var (
 	CompositeFormats  = []string{"mp4", "webm", "hls"}
 	WebMCodecs        = []string{"vp9", "vp8"}
 	SoundFormats      = []string{"wav", "wav-8bit"}
-	IndividualFormats = []string{"auto", "webm", "mp4", "flv", "hls", "ogg", "wav", "wav-8bit", "aac"}
+	IndividualFormats = []string{"auto", "webm", "mp4", "flv", "hls", "ogg", "opus", "wav", "wav-8bit", "aac"}
 )
 
 var layouts = struct {

@@ -61,7 +61,7 @@ type Plan struct {
 	Omit []string `json:"omit,omitempty"`
 
 	// CompositeFormats are of mp4, webm, hls. IndividualFormats are of webm,
-	// mp4, flv, hls, ogg, wav, wav-8bit, aac; "auto" is the container that takes
+	// mp4, flv, hls, ogg, opus (which is ogg), wav, wav-8bit, aac; "auto" is the container that takes
 	// the codec as it is.
 	CompositeFormats  []string `json:"composite_formats"`
 	IndividualFormats []string `json:"individual_formats"`

@@ -79,8 +79,8 @@ type Layout struct {
 type IndividualRecording struct {
 	Mode        string   `json:"mode"`
 	OutputTypes []string `json:"output_types"`
-	// Formats are of auto, webm, mp4, flv, hls, ogg, wav, wav-8bit and aac, at
-	// least one; auto is the container that takes the codec as it is.
+	// Formats are of auto, webm, mp4, flv, hls, ogg, opus, wav, wav-8bit and aac,
+	// at least one; auto is the container that takes the codec as it is.
 	Formats []string `json:"formats"`
 	// SoundFormat is that of the mixed sound, wav or wav-8bit.
 	SoundFormat string `json:"sound_format"`

@@ -18,6 +18,7 @@ const (
 	RecordingFLV  = "flv"
 	RecordingHLS  = "hls"
 	RecordingOgg  = "ogg"
+	RecordingOpus = "opus" // an Ogg file by another name
 	RecordingWAV  = "wav"
 	RecordingAAC  = "aac"
 	RecordingJSON = "json" // what is known of a run's files

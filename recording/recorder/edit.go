@@ -281,7 +281,7 @@ func encoders(f db.RecordingFileRow) []string {
 	switch f.Format {
 	case composite.WebM:
 		return []string{"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-crf", "33", "-b:v", "0", "-c:a", "libopus", "-b:a", "96k"}
-	case "ogg":
+	case "ogg", opus:
 		return []string{"-c:a", "libopus", "-b:a", "96k"}
 	case "wav":
 		return []string{"-c:a", "pcm_s16le"}

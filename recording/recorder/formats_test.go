@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -119,5 +120,21 @@ func TestMetadataTellsWhoSentWhenAndASharedScreenIsAFile(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("segments %v, want %v\n%s", got, want, text)
+	}
+}
+
+func TestOpusIsOggByAnotherName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {
+		p.Individual, p.IndividualFormats = recording.ModeAutoOn, []string{"opus", "ogg"}
+	})
+	w.short("opus").end(2 * time.Second)
+	files := w.files(w.until("default:opus", db.RecordingReady, 2*time.Minute).ID)
+	got := map[string]int{}
+	for _, f := range files[kindAudio] {
+		got[f.Format+" "+filepath.Ext(f.ObjectKey)+" "+f.Media.V.Format.Name+" "+f.Media.V.Streams[0].CodecName]++
+	}
+	if want := (map[string]int{"opus .opus ogg opus": 2, "ogg .ogg ogg opus": 2, "wav .wav wav pcm_s16le": 1}); !maps.Equal(got, want) {
+		t.Errorf("sound as %v, want %v", got, want)
 	}
 }

@@ -145,9 +145,13 @@ func (t *task) kinds(sh share) []outputKind {
 	return out
 }
 
+// opus is another name of the format ogg, for who expects it behind the dot
+// (RFC 7845, section 9).
+const opus = "opus"
+
 func soundOnly(format string) bool {
 	switch format {
-	case "ogg", "wav", "wav-8bit", "aac":
+	case "ogg", opus, "wav", "wav-8bit", "aac":
 		return true
 	}
 	return false
@@ -231,6 +235,10 @@ func (t *task) remux(ctx context.Context, s *media.Session, o media.RemuxOptions
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, 0, fmt.Errorf("make work folder: %w", err)
 	}
+	asked := o.Format
+	if asked == opus {
+		o.Format = "ogg"
+	}
 	files, err := s.Remux(ctx, o)
 	if errors.Is(err, media.ErrNoMedia) {
 		return nil, 0, nil
@@ -247,6 +255,9 @@ func (t *task) remux(ctx context.Context, s *media.Session, o media.RemuxOptions
 		o := output{Kind: kindVideo, Format: f.Format, From: f.From, To: f.To}
 		if f.Video == "" {
 			o.Kind = kindAudio
+		}
+		if asked == opus && f.Format == "ogg" {
+			o.Format = asked
 		}
 		for _, part := range f.Parts {
 			name, err := filepath.Rel(t.dir, part)
