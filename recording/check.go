@@ -16,6 +16,9 @@ import (
 const (
 	MaxMix      = 9  // participants in a composite
 	MaxLargeMix = 25 // with LargeGrid
+	// MaxMixLimit bounds the setting: a limit above what a movie shows has the
+	// call split, whoever comes.
+	MaxMixLimit = 1000
 	MaxPreRoll  = 60 * time.Second
 	MaxResume   = 1800 * time.Second
 	// MaxSlice is the longest slice of FLV and HLS, MaxShortSlice that of MP4

@@ -83,7 +83,7 @@ func (s Settings) plan() recording.Plan {
 		p.Quality = planVGA
 	}
 	if r.tooManyToMix() {
-		p.Split, p.MixLimit = true, recording.MaxMix
+		p.Split, p.MixLimit = true, r.mostToMix()
 	}
 	if len(p.OutputTypes) == 0 {
 		p.OutputTypes = recording.DefaultPlan().OutputTypes
@@ -96,7 +96,15 @@ const planVGA = "vga"
 
 // tooManyToMix tells whether the limit asks for more tiles than a movie has,
 // so that the call is split whatever comes.
-func (r Recording) tooManyToMix() bool { return r.MixLimit > recording.MaxMix && !r.LargeGrid }
+func (r Recording) tooManyToMix() bool { return r.MixLimit > r.mostToMix() }
+
+// mostToMix is how many tiles a movie has.
+func (r Recording) mostToMix() int {
+	if r.LargeGrid {
+		return recording.MaxLargeMix
+	}
+	return recording.MaxMix
+}
 
 func minutes(n int) time.Duration { return time.Duration(n) * time.Minute }
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
@@ -144,7 +152,7 @@ func (s *Server) checkReach(patch json.RawMessage, prefix string) error {
 		return badFields(fields)
 	}
 	if r.tooManyToMix() {
-		s.log.Warn("calls will be split: mix_limit is above the most that a movie shows", "mix_limit", r.MixLimit, "most", recording.MaxMix)
+		s.log.Warn("calls will be split: mix_limit is above the most that a movie shows", "mix_limit", r.MixLimit, "most", r.mostToMix())
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ type Recording struct {
 	Layout  Layout `json:"layout"`
 	// Level is low, medium or high: how many bits the movie may take.
 	Level string `json:"level"`
-	// MixLimit is how many participants the movie shows, 1 to 25; with more the
-	// call is split. Above 9 it is always split, unless LargeGrid is set.
+	// MixLimit is how many participants the movie shows; with more the call is
+	// split. Above 9, or with LargeGrid above 25, it is always split. At most 1000.
 	MixLimit  int  `json:"mix_limit"`
 	LargeGrid bool `json:"large_grid"`
 	// Split makes one file each instead of one movie of all.
@@ -169,7 +169,7 @@ func (s Settings) checkRecording() map[string]string {
 	}
 	someOf("recording.formats", r.Formats, recording.CompositeFormats)
 	someOf("individual_recording.formats", s.IndividualRecording.Formats, recording.IndividualFormats)
-	between("recording.mix_limit", r.MixLimit, 1, recording.MaxLargeMix)
+	between("recording.mix_limit", r.MixLimit, 1, recording.MaxMixLimit)
 	between("recording.period_minutes", r.PeriodMinutes, 0, int(maxPeriod/time.Minute))
 	between("recording.resume_timeout_seconds", r.ResumeTimeoutSeconds, 0, int(recording.MaxResume/time.Second))
 	between("recording.pre_roll_seconds", r.PreRollSeconds, 0, int(recording.MaxPreRoll/time.Second))

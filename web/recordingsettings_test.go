@@ -142,7 +142,8 @@ func TestPlanOfMandatory(t *testing.T) {
 func TestTooManyToMixIsSplit(t *testing.T) {
 	t.Parallel()
 	for limit, want := range map[string]string{
-		`9`: "false 9", `10`: "true 9", `25`: "true 9", `10,"large_grid":true`: "false 10", `9,"split":true`: "true 9",
+		`9`: "false 9", `10`: "true 9", `25`: "true 9", `10,"large_grid":true`: "false 10",
+		`26`: "true 9", `1000`: "true 9", `25,"large_grid":true`: "false 25", `26,"large_grid":true`: "true 25", `9,"split":true`: "true 9",
 	} {
 		p, err := PlanOf(json.RawMessage(`{"recording":{"mix_limit":`+limit+`}}`), db.RecordingDecision{})
 		if got := fmt.Sprint(p.Split, p.MixLimit); err != nil || got != want {
@@ -174,8 +175,8 @@ func TestRecordingSettingsChecked(t *testing.T) {
 		`"recording":{"level":"best"}`:                                       {"recording.level", "low, medium, high"},
 		`"recording":{"layout":{"name":"mosaic"}}`:                           {"recording.layout.name", "grid, speaker, screenshare, single"},
 		`"recording":{"layout":{"name":"single:"}}`:                          {"recording.layout.name", "single:USER"},
-		`"recording":{"mix_limit":0}`:                                        {"recording.mix_limit", "1 to 25"},
-		`"recording":{"mix_limit":26}`:                                       {"recording.mix_limit", "1 to 25"},
+		`"recording":{"mix_limit":0}`:                                        {"recording.mix_limit", "1 to 1000"},
+		`"recording":{"mix_limit":1001}`:                                     {"recording.mix_limit", "1 to 1000"},
 		`"recording":{"background":"red"}`:                                   {"recording.background", "#rrggbb"},
 		`"recording":{"watermark":"` + strings.Repeat("ä", 65) + `"}`:        {"recording.watermark", "64"},
 		`"recording":{"omit_users":["ok","a/b"]}`:                            {"recording.omit_users[1]", "A-Z"},
