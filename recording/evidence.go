@@ -4,6 +4,7 @@
 package recording
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,7 +55,7 @@ const (
 )
 
 // NoteOverride writes the override down in the transaction that starts the
-// recording. Writing it twice is harmless.
+// recording, and tells of it. Doing so twice is harmless.
 func NoteOverride(ctx context.Context, tx bun.IDB, o Override) error {
 	verb, about := VerbOverride, map[string]string{"action_id": o.ActionID, "session_id": o.SessionID, "denied_by": o.Source}
 	if o.Allowed != "" {
@@ -68,8 +69,15 @@ func NoteOverride(ctx context.Context, tx bun.IDB, o Override) error {
 		ID: event.DeriveID(verb, o.CID, o.ActionID), At: db.At(o.At), Actor: "system", Verb: verb,
 		Object: "call:" + o.CID, Detail: db.JSON[json.RawMessage]{V: detail},
 	}
-	if _, err := tx.NewInsert().Model(&row).On("CONFLICT (id) DO NOTHING").Exec(ctx); err != nil {
+	res, err := tx.NewInsert().Model(&row).On("CONFLICT (id) DO NOTHING").Returning("NULL").Exec(ctx)
+	if err != nil {
 		return fmt.Errorf("write override of %s: %w", o.CID, err)
 	}
-	return nil
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
+	}
+	return db.Enqueue(ctx, tx, event.TopicPublic, event.New(event.CallRecordingOverride, o.CID, o.At, event.RecordingOverride{
+		Type: event.CallRecordingOverride, CreatedAt: o.At.UTC(), CallCID: o.CID, SessionID: o.SessionID, ActionID: o.ActionID,
+		PermissionOf: o.Source, Allowed: cmp.Or(o.Allowed, "none"),
+	}))
 }

@@ -2,7 +2,9 @@ package recording
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
+	"stillwatch/internal/event"
 	"stillwatch/internal/testkit"
 )
 
@@ -35,6 +38,21 @@ func TestOverridesAreWrittenDown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+		}
+		var told []db.OutboxRow
+		if err := d.NewSelect().Model(&told).Where("topic = ?", event.TopicPublic).Order("seq").Scan(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var actions []string
+		for _, row := range told {
+			var body event.RecordingOverride
+			if err := json.Unmarshal(row.Envelope.V.Data, &body); err != nil || body.Type != event.CallRecordingOverride || body.SessionID != "s1" || body.PermissionOf != "user" || body.Allowed != "none" {
+				t.Errorf("%s: told %+v, %v", name, body, err)
+			}
+			actions = append(actions, body.ActionID)
+		}
+		if !slices.Equal(actions, []string{"a1", "a2"}) {
+			t.Errorf("%s: told of %v, want each once", name, actions)
 		}
 		var rows []db.AuditRow
 		if err := d.NewSelect().Model(&rows).Order("id").Scan(t.Context()); err != nil {

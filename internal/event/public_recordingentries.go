@@ -28,6 +28,9 @@ func recordingEntries() []Entry {
 	return []Entry{
 		{CallRecordingStarted, "A full recording of a call has begun.", state(CallRecordingStarted)},
 		{CallRecordingStopped, "A full recording of a call has ended; its files are being made.", state(CallRecordingStopped)},
+		{CallRecordingOverride, "A flagged call is recorded as evidence against a permission.", RecordingOverride{
+			CallRecordingOverride, at, exampleCID, exampleSession, "5c0e7f5a-2b1d-4e6f-8a90-3d4c5b6a7f81", "user", "none",
+		}},
 		{CallRecordingFailed, "A file of a recording could not be made or stored. What was recorded is kept.", RecordingFailed{
 			Type: CallRecordingFailed, CreatedAt: at, CallCID: exampleCID, EgressID: exampleEgress, RecordingType: kind,
 			SessionID: exampleSession, Format: RecordingMP4, Bucket: "media", IndexID: index, StartTime: from, EndTime: at,

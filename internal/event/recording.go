@@ -9,6 +9,8 @@ const (
 	CallRecordingStopped = "call.recording_stopped"
 	CallRecordingFailed  = "call.recording_failed"
 	CallRecordingReady   = "call.recording_ready"
+	// CallRecordingOverride tells of a use of the evidence lane.
+	CallRecordingOverride = "call.recording_override"
 )
 
 // Formats of a recording's file.
@@ -54,6 +56,22 @@ type RecordingState struct {
 	RecordingType string    `json:"recording_type"`
 	// Lane is business, or evidence, which is the moderators' alone.
 	Lane string `json:"lane"`
+}
+
+// RecordingOverride is the body of CallRecordingOverride: a flagged call is
+// recorded as evidence although a permission says that it is not recorded, or
+// not all of it.
+type RecordingOverride struct {
+	Type      string    `json:"type"`
+	CreatedAt time.Time `json:"created_at"`
+	CallCID   string    `json:"call_cid"`
+	SessionID string    `json:"session_id"`
+	// ActionID is the flag; there is one event for each.
+	ActionID string `json:"action_id"`
+	// PermissionOf is whose permission it goes against: user, domain or system.
+	PermissionOf string `json:"permission_of"`
+	// Allowed is what that lets be recorded: none, audio or video.
+	Allowed string `json:"allowed"`
 }
 
 // RecordingFailed is the body of CallRecordingFailed: the call whose recording
