@@ -143,11 +143,12 @@ const blurred = "blurred"
 // describe makes what belongs beside the files: metadata, and the pictures of
 // the first movie.
 func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
-	if t.run.Type == recording.TypeRaw {
-		return nil, nil
-	}
 	var out []output
 	from, to := span(all)
+	if t.run.Type == recording.TypeRaw {
+		side, err := t.rawSidecar(all, from, to)
+		return []output{{Parts: []string{side}, Kind: kindMetadata, Format: "json", From: from, To: to}}, err
+	}
 	side, err := t.sidecar(ctx, all, from, to)
 	if err != nil {
 		return nil, err
