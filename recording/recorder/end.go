@@ -315,6 +315,9 @@ func (r *Recorder) release(ctx context.Context, sessionID string) error {
 	if err := r.forgetDrop(ctx, sessionID); err != nil {
 		return err
 	}
+	if err := r.receipt(ctx, sessionID); err != nil {
+		return err
+	}
 	if err := raw.Destroy(r.rawDir(sessionID)); err != nil {
 		return fmt.Errorf("destroy packets of session %s: %w", sessionID, err)
 	}
