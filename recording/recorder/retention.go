@@ -235,7 +235,7 @@ func (r *Recorder) sweepWork(ctx context.Context) error {
 	var errs []error
 	for _, d := range dirs {
 		needed, err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).Where("id = ?", d.Name()).
-			Where("state IN (?, ?)", db.RecordingProcessing, db.RecordingFailed).Exists(ctx)
+			Where("state IN (?, ?, ?)", db.RecordingOn, db.RecordingProcessing, db.RecordingFailed).Exists(ctx)
 		if err != nil {
 			return errors.Join(append(errs, fmt.Errorf("look who needs work %s: %w", d.Name(), err))...)
 		}
