@@ -119,7 +119,7 @@ func (p Plan) PreRolls() bool {
 // and query may be secrets, it says only the host.
 func Public(plan json.RawMessage) json.RawMessage {
 	var all map[string]json.RawMessage
-	if json.Unmarshal(plan, &all) != nil {
+	if json.Unmarshal(plan, &all) != nil || all == nil {
 		return json.RawMessage("{}")
 	}
 	var destination string

@@ -18,7 +18,7 @@ func TestPublicTellsNothingOfTheDestinationButItsHost(t *testing.T) {
 	if strings.Contains(got, "s3cret") || !strings.Contains(got, `"destination":"https://push.example:8443"`) || !strings.Contains(got, `"layout":"grid"`) {
 		t.Error(got)
 	}
-	for in, want := range map[string]string{"": "{}", "[]": "{}", `{"destination":5}`: `{"destination":5}`, `{"destination":"%s3cret"}`: `{"destination":"hidden"}`} {
+	for in, want := range map[string]string{"": "{}", "[]": "{}", "null": "{}", `{"destination":5}`: `{"destination":5}`, `{"destination":"%s3cret"}`: `{"destination":"hidden"}`} {
 		if got := string(Public(json.RawMessage(in))); got != want {
 			t.Errorf("%s is shown as %s, want %s", in, got, want)
 		}
