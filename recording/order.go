@@ -41,9 +41,9 @@ type Order struct {
 	Type string
 	// Storage names an external storage, "" is that of the call type.
 	Storage string
-	// Destination is an HTTP endpoint that takes the stream besides; "" is the
-	// plan's.
-	Destination string
+	// Destination is an HTTP endpoint that takes the recording besides,
+	// DestinationMode how; "" is the plan's. See Plan.
+	Destination, DestinationMode string
 	// By is the user who orders, "system" a backend that names nobody.
 	By string
 	// Custom comes back with the events, as it is.

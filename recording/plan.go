@@ -21,6 +21,12 @@ const (
 	ModeOnFlag    = "on-flag"   // waits in an encrypted spool, kept if the call is flagged
 )
 
+// What goes to a destination.
+const (
+	DestinationStream = "stream" // the packets, while the call runs
+	DestinationFiles  = "files"  // the files, when they are ready
+)
+
 // Plan says how a call is recorded, and what is made of it. It is frozen when
 // a run begins. Zero values are not the defaults; DefaultPlan gives those.
 type Plan struct {
@@ -77,8 +83,11 @@ type Plan struct {
 
 	// Filename is a template; see archive.Name. "" is the type's default.
 	Filename string `json:"filename,omitempty"`
-	// Destination is an HTTP endpoint that takes the stream besides, or "".
-	Destination string `json:"destination,omitempty"`
+	// Destination is an HTTP endpoint that takes the recording besides, or "".
+	// DestinationMode is how: DestinationStream, DestinationFiles, or "", which
+	// is the former for raw recordings and the latter for others.
+	Destination     string `json:"destination,omitempty"`
+	DestinationMode string `json:"destination_mode,omitempty"`
 	// EncryptTo is an armored OpenPGP public key, or "".
 	EncryptTo string `json:"encrypt_to,omitempty"`
 
@@ -107,6 +116,30 @@ func DefaultPlan() Plan {
 		CompositeFormats: []string{"mp4"}, IndividualFormats: []string{"auto"}, WebMCodec: "vp9", SoundFormat: "wav", OutputTypes: []string{"audio_video"},
 		Resume: 180 * time.Second, KeepMovies: 7 * 24 * time.Hour,
 	}
+}
+
+// Streams tells whether a run of this type goes to the destination while the
+// call runs. What is to be encrypted to a key does not: only files are.
+func (p Plan) Streams(typ string) bool {
+	live := p.DestinationMode == DestinationStream || p.DestinationMode == "" && typ == TypeRaw
+	return live && p.Destination != "" && p.EncryptTo == ""
+}
+
+// Pushes tells whether the files of a run of this type go to the destination.
+func (p Plan) Pushes(typ string) bool {
+	return p.Destination != "" && p.DestinationMode != DestinationStream && !p.Streams(typ)
+}
+
+// CheckStream refuses a plan whose stream would not be sent as it says.
+func (p Plan) CheckStream() error {
+	switch {
+	case p.DestinationMode != DestinationStream:
+	case p.Destination == "":
+		return &FieldError{Field: "destination_mode", Want: "must not be stream without a destination"}
+	case p.EncryptTo != "":
+		return &FieldError{Field: "destination_mode", Want: "must be files where recordings are encrypted to a key: packets are sent as they are"}
+	}
+	return nil
 }
 
 // PreRolls tells whether packets of the last moments are kept for a recording

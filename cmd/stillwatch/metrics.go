@@ -37,6 +37,11 @@ func (p *Program) measure() {
 	counter("recording_lost_total", "Bursts of packets that could not be written. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Lost) })
 	counter("recording_discarded_total", "Sessions whose packets were destroyed since nothing asked to keep them.", func() float64 { return float64(p.recorder.Stats().Discarded) })
 	counter("recording_dropped_total", "Times that packets of a call nobody had asked to keep were given up, or not begun, for want of room. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().Dropped) })
+	counter("recording_stream_connections_total", "Connections begun to endpoints that take recordings while they run.", func() float64 { return float64(p.recorder.Stats().StreamConnections) })
+	counter("recording_stream_packets_total", "Packets meant for such endpoints.", func() float64 { return float64(p.recorder.Stats().StreamPackets) })
+	counter("recording_stream_lost_total", "Packets that such an endpoint did not get, being too slow or away.", func() float64 { return float64(p.recorder.Stats().StreamLost) })
+	counter("recording_streams_failed_total", "Streams of recordings that were not delivered. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().StreamsFailed) })
+	gauge("recording_streams", "Recordings that go to an endpoint now.", func() float64 { return float64(p.recorder.Stats().Streams) })
 	gauge("recording_sessions", "Live sessions that the recorder follows.", func() float64 { return float64(p.recorder.Stats().Live) })
 	p.measureDecide(counter)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -61,10 +62,18 @@ func (p *Program) recorderConfig(node string) (recorder.Config, error) {
 	}
 	return recorder.Config{
 		Node: node, DB: p.db, Seal: p.seal, Objects: p.stores, Plan: web.PlanOf, Dir: dir, Workers: c.Workers,
-		Prefix: c.Prefix, Backup: c.Backup, Client: p.guard.HTTPClient(), SpoolBytes: c.SpoolBytes, SpoolMaxBytes: c.SpoolMaxBytes, MinFree: c.MinFree, FlagGrace: grace,
+		Prefix: c.Prefix, Backup: c.Backup, Client: &http.Client{Transport: byScheme{p}, CheckRedirect: p.guard.HTTPClient().CheckRedirect}, SpoolBytes: c.SpoolBytes, SpoolMaxBytes: c.SpoolMaxBytes, MinFree: c.MinFree, FlagGrace: grace,
 		Signer:     signature.Signer{Key: p.cred.APIKey, Secret: p.cred.APISecret},
 		KeepFailed: c.KeepFailed, StoreFor: c.StoreFor, KeepWork: !c.CleanTemporaryFiles, DeleteExternal: p.cfg.Blob.DeleteExternal, Evidence: key, Log: p.log,
 	}, nil
+}
+
+// byScheme reaches addresses that are not encrypted by the rules for those.
+type byScheme struct{ p *Program }
+
+// RoundTrip implements http.RoundTripper.
+func (b byScheme) RoundTrip(req *http.Request) (*http.Response, error) {
+	return b.p.guardFor(req.URL.Scheme == "http").RoundTripper().RoundTrip(req)
 }
 
 // callTap tells the recorder of the live calls. It is a call.TrackObserver for

@@ -11,6 +11,10 @@ type Stats struct {
 	// Dropped sessions had packets given up, or none begun, for want of room,
 	// Stored files put into storage, Deleted ones taken out again.
 	Steps, Failed, Lost, Discarded, Dropped, Stored, Deleted int64
+	// Streams go to their endpoints now, by StreamConnections since the
+	// beginning; of the StreamPackets meant for them StreamLost were dropped, and
+	// StreamsFailed were not delivered.
+	Streams, StreamConnections, StreamPackets, StreamLost, StreamsFailed int64
 }
 
 type counters struct {
@@ -23,5 +27,9 @@ func (r *Recorder) Stats() Stats {
 	n := len(r.sessions)
 	r.mu.Unlock()
 	c := &r.count
-	return Stats{n, c.steps.Load(), c.failed.Load(), c.lost.Load(), c.discarded.Load(), c.dropped.Load(), c.stored.Load(), c.deleted.Load()}
+	s := &r.streams
+	return Stats{
+		n, c.steps.Load(), c.failed.Load(), c.lost.Load(), c.discarded.Load(), c.dropped.Load(), c.stored.Load(), c.deleted.Load(),
+		s.Open.Load(), s.Connections.Load(), s.Packets.Load(), s.Lost.Load(), s.Failed.Load(),
+	}
 }

@@ -230,7 +230,7 @@ func spliceGraph(files []db.RecordingFileRow) string {
 			fmt.Fprintf(&b, "[%d:v]scale=%d:%d:force_original_aspect_ratio=decrease,pad=%d:%d:-1:-1,setsar=1,fps=25,format=yuv420p[v%d];", i, w, h, w, h, i)
 			pairs += fmt.Sprintf("[v%d]", i)
 		}
-		if stream(f, "audio") {
+		if hasStream(f, "audio") {
 			fmt.Fprintf(&b, "[%d:a]aresample=48000,aformat=channel_layouts=stereo[a%d];", i, i)
 		} else {
 			fmt.Fprintf(&b, "anullsrc=r=48000:cl=stereo:d=%s[a%d];", seconds(f.EndedAt.Sub(f.StartedAt.Time)), i)
@@ -263,7 +263,7 @@ func same(files []db.RecordingFileRow) bool {
 	return true
 }
 
-func stream(f db.RecordingFileRow, kind string) bool {
+func hasStream(f db.RecordingFileRow, kind string) bool {
 	return slices.ContainsFunc(f.Media.V.Streams, func(s event.MediaStream) bool { return s.CodecType == kind })
 }
 

@@ -16,11 +16,13 @@ import (
 	"stillwatch/internal/event"
 	"stillwatch/recording"
 	"stillwatch/recording/raw"
+	"stillwatch/recording/stream"
 )
 
 // finish is the end of a session: its folder is closed, and once the flags of
 // its last moments can be known it is decided what becomes of it.
 func (l *live) finish(at time.Time) {
+	l.endAllSending(stream.Ended, at)
 	l.untap()
 	if l.writer != nil {
 		l.note(raw.Entry{Kind: raw.Ended, At: l.offset(at)})

@@ -20,6 +20,7 @@ import (
 	"stillwatch/recording"
 	"stillwatch/recording/archive"
 	"stillwatch/recording/composite"
+	"stillwatch/recording/stream"
 )
 
 // Codes of event.RecordingError.
@@ -31,6 +32,7 @@ const (
 	CodeStore   = 5 // the store refuses, or was away for too long
 	CodeKey     = 7 // the OpenPGP public key cannot be encrypted to
 	CodeLost    = 6 // packets were lost, or given up, while the call ran
+	CodeStream  = 7 // the endpoint did not take the stream; the files are made all the same
 )
 
 // noRoom says how much room was left where there was too little.
@@ -68,7 +70,10 @@ func (r *Recorder) measured(run db.RecordingRow, cause error) error {
 func codeOf(err error) int {
 	var refused *archive.Error
 	var ffmpeg *jail.Error
+	var undelivered *stream.Error
 	switch {
+	case errors.As(err, &undelivered):
+		return CodeStream
 	case errors.Is(err, errLost):
 		return CodeLost
 	case errors.Is(err, errEmpty):
@@ -129,6 +134,10 @@ func (r *Recorder) tellFailed(ctx context.Context, tx bun.Tx, run db.RecordingRo
 	if err := t.readPlan(); err != nil {
 		return err
 	}
+	return r.tellFailedOf(ctx, tx, run, t.formats(), cause, now)
+}
+
+func (r *Recorder) tellFailedOf(ctx context.Context, tx bun.Tx, run db.RecordingRow, formats []string, cause error, now time.Time) error {
 	stop := run.StoppedAt.Time
 	if stop.IsZero() {
 		stop = now
@@ -138,7 +147,7 @@ func (r *Recorder) tellFailed(ctx context.Context, tx bun.Tx, run db.RecordingRo
 		return err
 	}
 	var evs []event.Envelope
-	for _, format := range t.formats() {
+	for _, format := range formats {
 		body := event.RecordingFailed{
 			Type: event.CallRecordingFailed, CreatedAt: now.UTC(), CallCID: run.CID, EgressID: run.ID, RecordingType: run.Type,
 			SessionID: run.SessionID, Format: format, Bucket: bucket, StartTime: run.StartedAt.UTC(), EndTime: stop.UTC(),
@@ -176,6 +185,10 @@ func publicText(err error) string {
 	var lacks *gaveUp
 	if errors.As(err, &lacks) {
 		return lacks.Error()
+	}
+	var undelivered *stream.Error
+	if errors.As(err, &undelivered) {
+		return "the recording was not streamed: " + undelivered.Reason
 	}
 	switch codeOf(err) {
 	case CodeEmpty:

@@ -380,7 +380,7 @@ func TestACallWithoutSoundIsASilentMovie(t *testing.T) {
 	s.end(time.Second)
 	run := w.until("default:silent", db.RecordingReady, time.Minute)
 	files := w.files(run.ID)
-	if len(files[kindMovie]) != 1 || stream(files[kindMovie][0], "audio") || !stream(files[kindMovie][0], "video") {
+	if len(files[kindMovie]) != 1 || hasStream(files[kindMovie][0], "audio") || !hasStream(files[kindMovie][0], "video") {
 		t.Errorf("files %+v", files)
 	}
 	w.gone()

@@ -26,9 +26,11 @@ const VerbImport = "recording.import"
 // importAge is how old an unfinished import has to be to be swept away.
 const importAge = 24 * time.Hour
 
-// ImportOrder is an order to make recordings of files that Janus wrote.
+// ImportOrder is an order to make recordings of files that Janus wrote, or of a
+// stream that was received.
 type ImportOrder struct {
-	// Paths are .mjr files, WAV files of mixers, and folders of them.
+	// Paths are .mjr files, WAV files of mixers, and folders of them; or the one
+	// folder in which a stream.Receiver put a recording.
 	Paths []string
 	// Event tells who sent them and when; nil: their names and heads do.
 	Event *mjr.ConferenceEvent
@@ -58,7 +60,7 @@ type ImportedRecording struct {
 // ErrImported tells that the files were imported before.
 var ErrImported = errors.New("these files were imported before")
 
-// Import brings files of Janus here and orders the steps that make recordings
+// Import brings files of Janus, or a received stream, here and orders the steps that make recordings
 // of them, by the plan of the call or of its type. Whoever does steps makes
 // them: this process, a server or a worker with the same data folder.
 //
@@ -93,7 +95,7 @@ func (r *Recorder) Import(ctx context.Context, o ImportOrder) (*Imported, error)
 	if o.Again {
 		opt.SessionID = event.NewID()
 	}
-	res, err := mjr.Import(ctx, o.Paths, o.Event, opt)
+	res, err := bring(ctx, o, opt)
 	if err != nil {
 		return nil, errors.Join(err, dropImport(parent))
 	}

@@ -44,12 +44,12 @@ func (w *world) mjrFile(dir, name string, a actor) {
 	b.WriteString("MJR00002")
 	_ = binary.Write(&b, binary.BigEndian, uint16(len(text)))
 	b.Write(text)
-	f.packets = func(p []byte, at time.Time) {
+	f.packets = taps{1: func(p []byte, at time.Time) {
 		b.WriteString("MEET")
 		_ = binary.Write(&b, binary.BigEndian, uint32(at.Sub(mjrStart.Add(a.from)).Milliseconds()))
 		_ = binary.Write(&b, binary.BigEndian, uint16(len(p)))
 		b.Write(p)
-	}
+	}}
 	for _, p := range all {
 		p.send(mjrStart.Add(p.at))
 	}

@@ -67,6 +67,9 @@ type live struct {
 	// bytes of packets are written, since opened, in nanoseconds since 1970, 0:
 	// none are.
 	bytes, opened atomic.Int64
+
+	// sending are the runs that go out while they run, by id.
+	sending map[string]*sending
 }
 
 type liveTrack struct {
@@ -84,7 +87,7 @@ func (r *Recorder) SessionStarted(s Session) {
 	}
 	l := &live{
 		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{}, here: map[string]raw.Entry{},
-		runs: map[string]*db.RecordingRow{},
+		runs: map[string]*db.RecordingRow{}, sending: map[string]*sending{},
 	}
 	r.sessions[s.SessionID] = l
 	r.ending.Go(l.run)
@@ -382,6 +385,7 @@ func (l *live) untap() {
 
 // tap lets the packets of those layers that are not yet tapped into the folder.
 func (l *live) tap(t *liveTrack) {
+	l.tapSending(t)
 	if !l.tapped || l.writer == nil {
 		return
 	}
@@ -409,6 +413,9 @@ func (l *live) tap(t *liveTrack) {
 }
 
 func (l *live) note(e raw.Entry) {
+	for _, s := range l.sending {
+		s.note(e)
+	}
 	if l.writer == nil {
 		return
 	}
@@ -445,6 +452,7 @@ func (l *live) onLost(err error) {
 // it up.
 func (l *live) abandon() {
 	l.last(func() {
+		l.abandonSending()
 		l.untap()
 		if l.writer != nil {
 			if err := l.writer.Close(); err != nil {

@@ -28,6 +28,7 @@ import (
 	"stillwatch/recording/archive"
 	"stillwatch/recording/job"
 	"stillwatch/recording/raw"
+	"stillwatch/recording/stream"
 )
 
 // Defaults of Config.
@@ -88,9 +89,9 @@ type Config struct {
 	DeleteExternal bool
 	// Evidence signs the manifests of what is stored.
 	Evidence evidence.Key
-	// Client reaches the endpoints that recordings are pushed to.
+	// Client reaches the endpoints that recordings are pushed and streamed to.
 	Client *http.Client
-	// Signer signs what is pushed.
+	// Signer signs what is pushed and streamed.
 	Signer signature.Signer
 	// SpoolBytes, FlagGrace, KeepFailed and StoreFor default to the constants.
 	SpoolBytes int64
@@ -138,7 +139,10 @@ type Recorder struct {
 	undecided map[string]bool
 	// loaded are the sessions that steps read of late; see load.
 	loaded []*loaded
-	ending sync.WaitGroup
+	// senders are those of streams that run, or still end.
+	senders map[*stream.Sender]bool
+	streams stream.Counts
+	ending  sync.WaitGroup
 }
 
 // New makes a recorder.
@@ -167,7 +171,7 @@ func New(cfg Config) *Recorder {
 	return &Recorder{
 		cfg: cfg, log: cfg.Log.With("component", "recorder"), wake: make(chan struct{}, cfg.Workers),
 		queue: job.New(cfg.DB, job.Config{Worker: worker, Node: cfg.Node, Now: cfg.Now}), sessions: map[string]*live{},
-		undecided: map[string]bool{},
+		undecided: map[string]bool{}, senders: map[*stream.Sender]bool{},
 	}
 }
 
@@ -225,6 +229,9 @@ func (r *Recorder) Close() error {
 	var all []*live
 	for _, l := range r.sessions {
 		all = append(all, l)
+	}
+	for s := range r.senders {
+		s.Hurry(closeStreams)
 	}
 	r.mu.Unlock()
 	for _, l := range all {

@@ -13,6 +13,7 @@ import (
 	"stillwatch/internal/event"
 	"stillwatch/recording"
 	"stillwatch/recording/raw"
+	"stillwatch/recording/stream"
 )
 
 // writeTimeout bounds one try to write.
@@ -129,6 +130,7 @@ func (l *live) follow(run db.RecordingRow) {
 	} else {
 		l.open()
 	}
+	l.send(run)
 	l.note(raw.Entry{Kind: raw.Started, At: l.offset(run.StartedAt.Time), RecordingID: run.ID})
 	l.r.log.Info("recording started", "call", l.info.CID, "type", run.Type, "lane", run.Lane, "recording", run.ID)
 }
@@ -172,6 +174,7 @@ func (l *live) sync() {
 	for id := range l.runs {
 		if !on[id] {
 			delete(l.runs, id)
+			l.endSending(id, stream.Stopped, l.r.cfg.Now())
 			l.note(raw.Entry{Kind: raw.Stopped, At: l.offset(l.r.cfg.Now()), RecordingID: id})
 		}
 	}
@@ -207,6 +210,12 @@ func (r *Recorder) order(ctx context.Context, o recording.Order) (string, error)
 		}
 		if o.Destination != "" {
 			plan.Destination = o.Destination
+		}
+		if o.DestinationMode != "" {
+			plan.DestinationMode = o.DestinationMode
+		}
+		if err := plan.CheckStream(); err != nil {
+			return err
 		}
 		node, err := r.nodeOf(ctx, tx, call.CurrentSessionID)
 		if err != nil {

@@ -55,7 +55,7 @@ func (r *Recorder) storeStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	if t.plan.Destination != "" {
+	if t.plan.Pushes(t.run.Type) {
 		if err := t.push(ctx, all); err != nil {
 			return err
 		}

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -313,9 +315,13 @@ type fakeTrack struct {
 	info raw.StreamInfo
 
 	mu      sync.Mutex
-	packets func(b []byte, at time.Time)
-	reports func(b []byte, at time.Time)
+	n       int
+	packets taps
+	reports taps
 }
+
+// taps are those who take a track's packets.
+type taps map[int]func(b []byte, at time.Time)
 
 func (f *fakeTrack) Streams() []raw.StreamInfo { return []raw.StreamInfo{f.info} }
 func (f *fakeTrack) RequestKeyframe(string)    {}
@@ -328,26 +334,32 @@ func (f *fakeTrack) TapReports(_ string, fn func([]byte, time.Time)) func() {
 	return f.tap(&f.reports, fn)
 }
 
-func (f *fakeTrack) tap(to *func([]byte, time.Time), fn func([]byte, time.Time)) func() {
+func (f *fakeTrack) tap(to *taps, fn func([]byte, time.Time)) func() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	*to = fn
+	if *to == nil {
+		*to = taps{}
+	}
+	f.n++
+	n := f.n
+	(*to)[n] = fn
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		*to = nil
+		delete(*to, n)
 	}
 }
 
 func (f *fakeTrack) deliver(b []byte, report bool) func(at time.Time) {
 	return func(at time.Time) {
 		f.mu.Lock()
-		fn := f.packets
+		to := f.packets
 		if report {
-			fn = f.reports
+			to = f.reports
 		}
+		all := slices.Collect(maps.Values(to))
 		f.mu.Unlock()
-		if fn != nil {
+		for _, fn := range all {
 			fn(b, at)
 		}
 	}

@@ -201,6 +201,16 @@ func (s *Sender) End(reason string, at time.Time) {
 	}
 }
 
+// Hurry leaves less time than Config.EndWithin, counted from now, to a sender
+// whose end was told.
+func (s *Sender) Hurry(within time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.late != nil {
+		s.late.Reset(within)
+	}
+}
+
 // Wait returns when all is sent, or given up.
 func (s *Sender) Wait() { s.wg.Wait() }
 

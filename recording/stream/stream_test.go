@@ -298,7 +298,7 @@ func TestStreamGoesOnAfterABreak(t *testing.T) {
 	t.Parallel()
 	h := receive(t, nil)
 	p := newProxy(t, h.URL)
-	var keyframes, counts = make(chan struct{}, 100), Counts{}
+	keyframes, counts := make(chan struct{}, 100), Counts{}
 	s := begin(t, "http://"+p.Addr().String(), func(c *Config) {
 		c.Counts, c.Keyframes = &counts, func() { keyframes <- struct{}{} }
 	})
