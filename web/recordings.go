@@ -63,7 +63,7 @@ func (s *Server) startRecording(ctx context.Context, callType, id, kind string, 
 		return err
 	}
 	egress, err := rec.Start(ctx, RecordingOrder{
-		CID: call.CID, Type: kind, Storage: in.RecordingExternalStorage, Destination: in.Destination,
+		CID: call.CID, Type: kind, Storage: in.RecordingExternalStorage, Destination: in.Destination, DestinationMode: string(in.DestinationMode),
 		By: by, Custom: in.Custom, Server: callerOf(ctx).Server,
 	})
 	if err != nil {

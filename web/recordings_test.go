@@ -44,7 +44,7 @@ func testRecordingStartStop(t *testing.T, b *bench) {
 	if got := b.showsRecording(); got != none {
 		t.Errorf("before: %s", got)
 	}
-	order := `{"recording_external_storage":"mine","destination":"https://take.example/in","custom":{"case":"42"},"user_id":"alice"}`
+	order := `{"recording_external_storage":"mine","destination":"https://take.example/in","destination_mode":"stream","custom":{"case":"42"},"user_id":"alice"}`
 	b.server(http.StatusOK, "POST", callURL+"/recordings/composite/start", order)
 	if got := b.showsRecording(); got != "true <nil> <nil> <nil>\n" {
 		t.Errorf("before anybody is there: %s", got)
@@ -57,7 +57,7 @@ func testRecordingStartStop(t *testing.T, b *bench) {
 	b.server(http.StatusOK, "POST", callURL+"/start_recording", nil) // it runs
 	b.server(http.StatusOK, "POST", callURL+"/recordings/raw/start", `{}`)
 	o := b.rec.taken()[0]
-	if o.CID != "default:abc" || o.Type != "composite" || o.Storage != "mine" || o.Destination != "https://take.example/in" || o.By != "alice" || !o.Server || o.Custom["case"] != "42" {
+	if o.CID != "default:abc" || o.Type != "composite" || o.Storage != "mine" || o.Destination != "https://take.example/in" || o.DestinationMode != "stream" || o.By != "alice" || !o.Server || o.Custom["case"] != "42" {
 		t.Errorf("ordered %+v", o)
 	}
 	if got := b.showsRecording(); got != "true "+running+" <nil> "+running+"\n" {
@@ -109,6 +109,7 @@ func TestRecordingRefused(t *testing.T) {
 		{hanna, "/start_recording", `{"recording_external_storage":"nope"}`, http.StatusBadRequest, "recording_external_storage"},
 		{hanna, "/start_recording", `{"destination":"ftp://x"}`, http.StatusBadRequest, "destination"},
 		{hanna, "/start_recording", `{"destination":"http://10.0.0.1/"}`, http.StatusBadRequest, "not public"},
+		{hanna, "/start_recording", `{"destination_mode":"sometimes"}`, http.StatusBadRequest, "destination_mode"},
 		{hanna, "/start_recording", `{"custom":{"a":"` + strings.Repeat("x", 4100) + `"}}`, http.StatusBadRequest, "custom"},
 		{hanna, "/start_recording", `{}`, http.StatusOK, ""},
 		{hanna, "/stop_recording", ``, http.StatusOK, ""},

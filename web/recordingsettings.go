@@ -42,7 +42,8 @@ type Recording struct {
 	WebMCodec string `json:"webm_codec"`
 	// Filename is a template for the names of files; "" is the usual one.
 	Filename string `json:"filename"`
-	// Destination is an HTTP address that takes the files besides; "" is none.
+	// Destination is an HTTP address that takes the files besides, or the packets
+	// of raw recordings while the call runs; "" is none.
 	Destination string `json:"destination"`
 	// EncryptTo is an armored OpenPGP public key; "" is none.
 	EncryptTo string `json:"encrypt_to"`

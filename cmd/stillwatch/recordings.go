@@ -22,12 +22,13 @@ type recordingsCmd struct {
 	Release recordingsReleaseCmd `cmd:"" help:"Take the hold off a recording; it takes two persons."`
 	Retry   recordingsRetryCmd   `cmd:"" help:"Go on with a recording that has failed."`
 	Work    recordingsWorkCmd    `cmd:"" help:"Make files of recordings beside a running server, until a signal comes."`
-	Import  recordingsImportCmd  `cmd:"" help:"Make recordings of files that Janus wrote."`
+	Import  recordingsImportCmd  `cmd:"" help:"Make recordings of files that Janus wrote, or of a stream that was received."`
+	Receive recordingsReceiveCmd `cmd:"" help:"Receive recordings that a server streams while their calls run."`
 	Dump    recordingsDumpCmd    `cmd:"" help:"Write a recording's packets as rtpdump files, for Wireshark."`
 }
 
 func (recordingsCmd) Help() string {
-	return "list, show, hold, release and retry ask the running server, with the key of the settings or the data folder; work, import and dump use its data folder themselves. See docs/RECORDING.md.\n\nExamples:\n  stillwatch recordings list --state failed\n  stillwatch recordings show $ID\n  stillwatch recordings retry $ID\n  stillwatch recordings import /var/lib/janus/recordings --wait"
+	return "list, show, hold, release and retry ask the running server, with the key of the settings or the data folder; work, import and dump use its data folder themselves; receive needs none. See docs/RECORDING.md.\n\nExamples:\n  stillwatch recordings list --state failed\n  stillwatch recordings show $ID\n  stillwatch recordings retry $ID\n  stillwatch recordings import /var/lib/janus/recordings --wait"
 }
 
 const recordingsPath = "/api/v2/stillwatch/recordings"

@@ -21,7 +21,7 @@ import (
 )
 
 type recordingsImportCmd struct {
-	Paths []string `arg:"" help:"Files (.mjr, a mixer's .wav) or folders of them, of one room." type:"path"`
+	Paths []string `arg:"" help:"Files (.mjr, a mixer's .wav) or folders of them, of one room; or the folder of one recording that recordings receive wrote." type:"path"`
 	Event string   `help:"Event of the conference's end (JSON), which tells who sent what when; without it names and heads of the files do." type:"existingfile" placeholder:"FILE"`
 	Call  string   `help:"Call that they are of; by default the event's or the files' room, of the call type default." placeholder:"TYPE:ID"`
 	As    []string `help:"What to make: composite, individual, raw." enum:"composite,individual,raw" default:"composite" placeholder:"TYPE"`

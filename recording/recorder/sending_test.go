@@ -179,11 +179,11 @@ func TestEndpointThatRefusesIsToldOfOnceAndFilesAreMade(t *testing.T) {
 		want    string
 	}{
 		"it knows another secret": {stream.NewReceiver(stream.ReceiverConfig{Dir: t.TempDir(), Secret: "another"}), "401"},
-		"it is not allowed":       {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		"it is not allowed": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex() // answers before the stream's end
 			w.WriteHeader(http.StatusForbidden)
 		}), "403"},
-		"it may not be reached":   {nil, "may not be reached"},
+		"it may not be reached": {nil, "may not be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -583,6 +583,24 @@ func (e SortParamDirection) Valid() bool {
 	}
 }
 
+// Defines values for StartFullRecordingRequestDestinationMode.
+const (
+	Files  StartFullRecordingRequestDestinationMode = "files"
+	Stream StartFullRecordingRequestDestinationMode = "stream"
+)
+
+// Valid indicates whether the value is a known member of the StartFullRecordingRequestDestinationMode enum.
+func (e StartFullRecordingRequestDestinationMode) Valid() bool {
+	switch e {
+	case Files:
+		return true
+	case Stream:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TaskResponseStatus.
 const (
 	TaskResponseStatusCompleted TaskResponseStatus = "completed"
@@ -2548,8 +2566,11 @@ type StartFullRecordingRequest struct {
 	// Custom Comes back with the events; at most 4 KiB as JSON.
 	Custom RecordingCustom `json:"custom,omitempty,omitzero"`
 
-	// Destination An HTTP address that takes the files besides; absent is that of the settings.
+	// Destination An HTTP address that takes the recording besides; absent is that of the settings.
 	Destination string `json:"destination,omitempty,omitzero"`
+
+	// DestinationMode What goes to the destination: the packets while the call runs, or the files when they are ready. Absent is stream for raw recordings and files for others.
+	DestinationMode StartFullRecordingRequestDestinationMode `json:"destination_mode,omitempty,omitzero"`
 
 	// RecordingExternalStorage Where the files go; absent is where the call type says.
 	RecordingExternalStorage string `json:"recording_external_storage,omitempty,omitzero"`
@@ -2557,6 +2578,9 @@ type StartFullRecordingRequest struct {
 	// UserID Who orders it, with a server token.
 	UserID string `json:"user_id,omitempty,omitzero"`
 }
+
+// StartFullRecordingRequestDestinationMode What goes to the destination: the packets while the call runs, or the files when they are ready. Absent is stream for raw recordings and files for others.
+type StartFullRecordingRequestDestinationMode string
 
 // StartRecordingRequest defines model for StartRecordingRequest.
 type StartRecordingRequest struct {
