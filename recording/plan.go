@@ -85,7 +85,8 @@ type Plan struct {
 	Filename string `json:"filename,omitempty"`
 	// Destination is an HTTP endpoint that takes the recording besides, or "".
 	// DestinationMode is how: DestinationStream, DestinationFiles, or "", which
-	// is the former for raw recordings and the latter for others.
+	// is the former for raw recordings and the latter for others. It is an
+	// order's: no setting says so.
 	Destination     string `json:"destination,omitempty"`
 	DestinationMode string `json:"destination_mode,omitempty"`
 	// EncryptTo is an armored OpenPGP public key, or "".
