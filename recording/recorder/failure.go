@@ -30,9 +30,9 @@ const (
 	CodePackets = 3 // the packets cannot be read: gone, given up, changed, or sealed with another key
 	CodeDisk    = 4 // no room on this machine
 	CodeStore   = 5 // the store refuses, or was away for too long
-	CodeKey     = 7 // the OpenPGP public key cannot be encrypted to
 	CodeLost    = 6 // packets were lost, or given up, while the call ran
-	CodeStream  = 7 // the endpoint did not take the stream; the files are made all the same
+	CodeKey     = 7 // the OpenPGP public key cannot be encrypted to
+	CodeStream  = 8 // the endpoint did not take the stream; the files are made all the same
 )
 
 // noRoom says how much room was left where there was too little.
