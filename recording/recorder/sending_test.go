@@ -18,6 +18,7 @@ import (
 
 	"stillwatch/internal/event"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/signature"
 	"stillwatch/internal/testkit"
 	"stillwatch/recording"
 	"stillwatch/recording/stream"
@@ -30,7 +31,9 @@ func streamed(t testing.TB) func(c *Config) {
 	t.Helper()
 	guard := netguard.New(netguard.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	t.Cleanup(func() { _ = guard.Close() })
-	return func(c *Config) { c.Client, c.APIKey, c.APISecret = guard.HTTPClient(), "key", streamSecret }
+	return func(c *Config) {
+		c.Client, c.Signer = guard.HTTPClient(), signature.Signer{Key: "key", Secret: streamSecret}
+	}
 }
 
 // endpoint is a receiver and what it was told.

@@ -2,9 +2,6 @@ package stream
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +13,7 @@ import (
 
 	"stillwatch/internal/blob"
 	"stillwatch/internal/netguard"
+	"stillwatch/internal/signature"
 )
 
 // run connects until the stream is whole, refused or closed.
@@ -99,12 +97,12 @@ func (s *Sender) connect(ctx context.Context) error {
 	if err != nil {
 		return &Error{Reason: "the destination is no URL", Refused: true} // err would quote it
 	}
-	mac := hmac.New(sha256.New, []byte(s.cfg.Secret))
+	mac := signature.New(s.cfg.Secret)
 	mac.Write(preamble)
 	req.Header.Set("Content-Type", ContentType)
 	req.Header.Set("User-Agent", "stillwatch")
 	req.Header.Set(HeaderKey, s.cfg.Key)
-	req.Header.Set(HeaderSignature, hex.EncodeToString(mac.Sum(nil)))
+	req.Header.Set(HeaderSignature, signature.Text(mac))
 	answered := make(chan answer, 1)
 	go func() {
 		status, err := do(s.cfg.Client, req)

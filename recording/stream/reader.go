@@ -4,15 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"time"
+
+	"stillwatch/internal/signature"
 )
 
 // Errors of a Reader. What is returned wraps them with what is wrong.
@@ -61,7 +61,7 @@ type Reader struct {
 func NewReader(r io.Reader, secret string) (*Reader, error) {
 	in := &Reader{r: bufio.NewReaderSize(r, 32<<10), buf: make([]byte, 0, 2<<10)}
 	if secret != "" {
-		in.mac = hmac.New(sha256.New, []byte(secret))
+		in.mac = signature.New(secret)
 	}
 	magic := make([]byte, len(Magic))
 	if _, err := io.ReadFull(in.r, magic); err != nil {
@@ -98,11 +98,8 @@ func (r *Reader) Header() Header { return r.header }
 func (r *Reader) Preamble() []byte { return r.preamble }
 
 // Check tells whether a signature is the preamble's, as HeaderSignature has it.
-func (r *Reader) Check(secret, signature string) bool {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(r.preamble)
-	sum, err := hex.DecodeString(signature)
-	return err == nil && hmac.Equal(mac.Sum(nil), sum)
+func (r *Reader) Check(secret, sum string) bool {
+	return signature.Verify(secret, r.preamble, sum)
 }
 
 // Next reads a record; those of unknown kinds come with their Raw alone. After

@@ -15,7 +15,7 @@ func FuzzReader(f *testing.F) {
 	whole := body(f, testHeader(), appendNumbered(nil, KindEvent, 1, []byte(`{"kind":"joined","at":5,"user_id":"ann"}`)),
 		appendNumbered(nil, KindGap, 2, []byte(`{"first":3}`)), appendRecord(nil, KindRTP, make([]byte, mediaHead+12)),
 		appendRecord(nil, 'x', []byte("later")), appendRecord(nil, KindEnd, []byte(`{}`)))
-	f.Add(append(whole, signature(whole)...))
+	f.Add(append(whole, signing(whole)...))
 	f.Add(whole[:len(whole)-3])
 	f.Add([]byte(Magic + "\xff\xff\xff\xff"))
 	f.Add([]byte(Magic + "\x00\x00\x00\x03H{}"))

@@ -6,7 +6,7 @@
 //	POST <destination>
 //	Content-Type: application/vnd.stillwatch.stream
 //	Transfer-Encoding: chunked
-//	X-APIKEY: <key>
+//	X-API-KEY: <key>
 //	X-SIGNATURE: <lower-case hex HMAC-SHA256 of the preamble>
 //
 // whose body is the eight bytes of Magic and then records of
@@ -39,6 +39,7 @@ package stream
 import (
 	"time"
 
+	"stillwatch/internal/signature"
 	"stillwatch/recording/raw"
 )
 
@@ -52,8 +53,8 @@ const (
 	MaxRecord = 1 + 20 + 1<<16
 	MaxText   = 64 << 10
 
-	HeaderKey       = "X-APIKEY"
-	HeaderSignature = "X-SIGNATURE"
+	HeaderKey       = signature.HeaderKey
+	HeaderSignature = signature.HeaderSignature
 )
 
 // Kind is what a record is.

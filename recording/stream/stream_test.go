@@ -559,7 +559,7 @@ func sum(b []byte) []byte {
 	return mac.Sum(nil)
 }
 
-func signature(b []byte) []byte { return appendRecord(nil, KindSignature, sum(b)) }
+func signing(b []byte) []byte { return appendRecord(nil, KindSignature, sum(b)) }
 
 func post(t testing.TB, h *heard, b []byte, change func(r *http.Request)) int {
 	t.Helper()
@@ -592,7 +592,7 @@ func TestReceiverRefuses(t *testing.T) {
 	end := appendRecord(nil, KindEnd, []byte(`{"reason":"ended"}`))
 	whole := func(t *testing.T, h Header) []byte {
 		b := body(t, h, rtp(1), end)
-		return append(b, signature(b)...)
+		return append(b, signing(b)...)
 	}
 	for name, c := range map[string]struct {
 		want int
@@ -617,7 +617,7 @@ func TestReceiverRefuses(t *testing.T) {
 		}},
 		"a stream without an end": {want: 408, body: func(t *testing.T) []byte {
 			b := body(t, testHeader(), rtp(1))
-			return append(b, signature(b)...)
+			return append(b, signing(b)...)
 		}},
 		"an end that is not signed": {want: 408, body: func(t *testing.T) []byte { return body(t, testHeader(), rtp(1), end) }},
 		"a record behind the end":   {want: 400, body: func(t *testing.T) []byte { return append(whole(t, testHeader()), rtp(2)...) }},
