@@ -55,6 +55,10 @@ type live struct {
 	// here are those who are in the call, by connection, as the journal is told
 	// of them.
 	here map[string]raw.Entry
+	// seen are the users who have come, second is when there were two of them.
+	seen   map[string]bool
+	second time.Time
+	began  map[string]bool // runs that have begun by themselves, by id
 	// ticks counts since the session's beginning.
 	ticks int
 	runs  map[string]*db.RecordingRow // by id, those that are on
@@ -88,6 +92,7 @@ func (r *Recorder) SessionStarted(s Session) {
 	l := &live{
 		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{}, here: map[string]raw.Entry{},
 		runs: map[string]*db.RecordingRow{}, sending: map[string]*sending{},
+		seen: map[string]bool{}, began: map[string]bool{},
 	}
 	r.sessions[s.SessionID] = l
 	r.ending.Go(l.run)
@@ -429,6 +434,13 @@ func (l *live) joined(userSessionID, userID, role string, at time.Time) {
 	e := raw.Entry{Kind: raw.Joined, At: off, UserID: userID, UserSessionID: userSessionID, Role: role, Name: l.name(userID)}
 	l.here[userSessionID] = e
 	l.note(e)
+	l.seen[userID] = true
+	if len(l.seen) == 2 && l.second.IsZero() {
+		l.second = at
+		if l.ready {
+			l.startAuto()
+		}
+	}
 }
 
 // name is what a user is called, "" if that is not known.

@@ -75,14 +75,33 @@ func tellState(ctx context.Context, tx bun.Tx, typ string, run db.RecordingRow, 
 	}))
 }
 
-// startAuto begins what the plan starts by itself. A call counts from its
+// startAuto begins what the plan starts by itself, once. A call counts from its
 // second participant on, unless the plan says from the first.
 func (l *live) startAuto() {
-	for typ, mode := range modes(l.plan) {
-		if mode == recording.ModeAutoOn {
-			l.startRun(event.DeriveID("recording", l.info.SessionID, typ), typ, db.LaneBusiness, l.info.StartedAt, nil)
+	at := l.info.StartedAt
+	if !l.plan.RecordAlone {
+		if at = l.second; at.IsZero() {
+			return
 		}
 	}
+	for typ, mode := range modes(l.plan) {
+		id := event.DeriveID("recording", l.info.SessionID, typ)
+		if mode != recording.ModeAutoOn || l.began[id] || l.records(typ) {
+			continue
+		}
+		l.began[id] = true
+		l.startRun(id, typ, db.LaneBusiness, at, nil)
+	}
+}
+
+// records tells whether a run of the type was ordered and is on.
+func (l *live) records(typ string) bool {
+	for _, run := range l.runs {
+		if run.Type == typ && run.Lane == db.LaneBusiness {
+			return true
+		}
+	}
+	return false
 }
 
 // modes are a plan's, by type.
