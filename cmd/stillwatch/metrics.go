@@ -42,6 +42,8 @@ func (p *Program) measure() {
 	counter("recording_stream_lost_total", "Packets that such an endpoint did not get, being too slow or away.", func() float64 { return float64(p.recorder.Stats().StreamLost) })
 	counter("recording_streams_failed_total", "Streams of recordings that were not delivered. Any increase is an alarm.", func() float64 { return float64(p.recorder.Stats().StreamsFailed) })
 	gauge("recording_streams", "Recordings that go to an endpoint now.", func() float64 { return float64(p.recorder.Stats().Streams) })
+	counter("recording_handed_over_bytes_total", "Bytes of packets and of what was made that were put into the store for other machines.", func() float64 { return float64(p.recorder.Stats().Handed) })
+	counter("recording_fetched_bytes_total", "Bytes that other machines handed over and this one fetched.", func() float64 { return float64(p.recorder.Stats().Fetched) })
 	gauge("recording_sessions", "Live sessions that the recorder follows.", func() float64 { return float64(p.recorder.Stats().Live) })
 	p.measureDecide(counter)
 }

@@ -64,7 +64,7 @@ func (p *Program) recorderConfig(node string) (recorder.Config, error) {
 		Node: node, DB: p.db, Seal: p.seal, Objects: p.stores, Plan: web.PlanOf, Dir: dir, Workers: c.Workers,
 		Prefix: c.Prefix, Backup: c.Backup, Client: &http.Client{Transport: byScheme{p}, CheckRedirect: p.guard.HTTPClient().CheckRedirect}, SpoolBytes: c.SpoolBytes, SpoolMaxBytes: c.SpoolMaxBytes, MinFree: c.MinFree, FlagGrace: grace,
 		Signer:     signature.Signer{Key: p.cred.APIKey, Secret: p.cred.APISecret},
-		KeepFailed: c.KeepFailed, StoreFor: c.StoreFor, KeepWork: !c.CleanTemporaryFiles, DeleteExternal: p.cfg.Blob.DeleteExternal, Evidence: key, Log: p.log,
+		KeepFailed: c.KeepFailed, StoreFor: c.StoreFor, Handover: c.Handover, KeepWork: !c.CleanTemporaryFiles, DeleteExternal: p.cfg.Blob.DeleteExternal, Evidence: key, Log: p.log,
 	}, nil
 }
 

@@ -67,7 +67,7 @@ type recordingsWorkCmd struct {
 }
 
 func (recordingsWorkCmd) Help() string {
-	return "It needs the settings and the data folder of the server, on the same machine or by a shared disk with a database that both reach. Several may run: each takes the next step of the calls that this server carried, so that one call is made by all. When one dies, another does its step again. With recording.workers of the server at 1 most of the work is theirs.\n\nEnds on SIGTERM or interrupt; steps under way are done again by others.\n\nExample: stillwatch recordings work --workers 4"
+	return "It needs the settings and the data folder of the server, on the same machine or by a shared disk with a database that both reach. Several may run: each takes the next step of the calls that this server carried, so that one call is made by all. With recording.handover it also takes steps of calls that other machines on the database handed over. When one dies, another does its step again. With recording.workers of the server at 1 most of the work is theirs.\n\nEnds on SIGTERM or interrupt; steps under way are done again by others.\n\nExample: stillwatch recordings work --workers 4"
 }
 
 // Run works until a signal comes.

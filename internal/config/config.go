@@ -75,6 +75,7 @@ type Config struct {
 		MinFree       int           `koanf:"min_free" doc:"How much of the disk of recording.dir is to stay free, 0 to 90 percent; with less, the packets there for longest of calls that nobody flagged or asked to record are given up. 0: no bound."`
 		KeepFailed    time.Duration `koanf:"keep_failed" doc:"How long the packets of a recording that failed are kept, 1m to 8760h."`
 		StoreFor      time.Duration `koanf:"store_for" doc:"How long a store that is away is waited for, 0s to 720h."`
+		Handover      bool          `koanf:"handover" doc:"Whether the packets of calls that are kept go through the object store, encrypted, so that all machines on one database make files of them; it needs database.url, blob.url and the same auth.master_key on all."`
 
 		CleanTemporaryFiles bool `koanf:"clean_temporary_files" doc:"Whether the files that stored ones were made of are removed; if not, they stay in work in recording.dir, not encrypted, until one of the recording's stored files is deleted. Of recordings that are stored encrypted they are always removed."`
 	} `koanf:"recording"`
@@ -321,6 +322,7 @@ func (c Config) Check() error {
 	bad(hasScheme(c.Evidence.PublishURL, "http", "https"), "evidence.publish_url", "(hidden)", "http:// or https://")
 	bad(hasScheme(c.Evidence.TSAURL, "http", "https"), "evidence.tsa_url", "(hidden)", "http:// or https://")
 	bad(c.Evidence.PublishPrefix != "" && !strings.ContainsAny(c.Evidence.PublishPrefix, "\\ ") && !strings.HasPrefix(c.Evidence.PublishPrefix, "/"), "evidence.publish_prefix", c.Evidence.PublishPrefix, "a relative path such as evidence-heads")
+	bad(!c.Recording.Handover || c.Database.URL != "" && c.Blob.URL != "" && !strings.HasPrefix(c.Blob.URL, "file:"), "recording.handover", c.Recording.Handover, "false, or database.url and blob.url of servers that all machines reach")
 	bad(c.Models.Dir != "", "models.dir", c.Models.Dir, "a folder")
 	bad(c.Models.Small != "", "models.small", c.Models.Small, "a model's name")
 	bad(c.Models.Reuse == -1 || c.Models.Reuse >= 1 && c.Models.Reuse <= 100, "models.reuse", c.Models.Reuse, "1 to 100, or -1")

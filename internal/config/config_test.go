@@ -65,6 +65,7 @@ func TestCheckNamesTheSetting(t *testing.T) {
 		"STILLWATCH_HTTP_PUBLIC_URL=ftp://x":       "http.public_url",
 		"STILLWATCH_HTTP_RATE_LIMIT=-1":            "http.rate_limit",
 		"STILLWATCH_RECORDING_RECORD=both":         "recording.record",
+		"STILLWATCH_RECORDING_HANDOVER=true":       "recording.handover",
 		"STILLWATCH_MEDIA_PUBLIC_IPS=host":         "media.public_ips",
 		"STILLWATCH_MEDIA_MAX_PEERS=0":             "media.max_peers",
 		"STILLWATCH_REDIS_URL=http://x":            "redis.url",

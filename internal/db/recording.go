@@ -119,6 +119,32 @@ type RecordingJobRow struct {
 	UpdatedAt     Time
 }
 
+// States of a handover.
+const (
+	// HandoverPutting is one whose packets are on their way to the store.
+	HandoverPutting = "putting"
+	// HandoverReady is one whose steps any machine may do.
+	HandoverReady = "ready"
+	// HandoverEnding is one that nobody needs any more: its key is gone, and
+	// what lies in the store is being deleted.
+	HandoverEnding = "ending"
+)
+
+// RecordingHandoverRow is a row of recording_handovers: a session whose files
+// are made by several machines. Key is the packets', sealed with the master
+// key; Files are handover.File as JSON.
+type RecordingHandoverRow struct {
+	bun.BaseModel `bun:"table:recording_handovers,alias:rho"`
+	SessionID     string `bun:",pk"`
+	Node          string
+	State         string
+	Key           string
+	Files         JSON[json.RawMessage]
+	Size          int64
+	CreatedAt     Time
+	UpdatedAt     Time
+}
+
 // RecordingHoldRow is a row of recording_holds.
 type RecordingHoldRow struct {
 	bun.BaseModel  `bun:"table:recording_holds,alias:rh"`

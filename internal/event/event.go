@@ -35,15 +35,18 @@ const (
 	// TopicPublic carries Public: what backends receive by webhook or queue.
 	// Lossless, but for the frame events, which are Lossy by type.
 	TopicPublic Topic = "public"
+	// TopicRecordings carries TypeRecordingSteps: a hint to look into the
+	// database. Lossy.
+	TopicRecordings Topic = "recordings"
 )
 
 // Topics lists every topic.
 func Topics() []Topic {
-	return []Topic{TopicFrames, TopicVerdicts, TopicActions, TopicControl, TopicConfirmed, TopicChecks, TopicPublic}
+	return []Topic{TopicFrames, TopicVerdicts, TopicActions, TopicControl, TopicConfirmed, TopicChecks, TopicPublic, TopicRecordings}
 }
 
 // Lossy tells whether the topic may drop its oldest entries under load.
-func (t Topic) Lossy() bool { return t == TopicFrames || t == TopicVerdicts }
+func (t Topic) Lossy() bool { return t == TopicFrames || t == TopicVerdicts || t == TopicRecordings }
 
 // Types of internal events.
 const (
@@ -56,6 +59,7 @@ const (
 	TypeControlDone     = "control.done"
 	TypeCheckRequested  = "check.requested"
 	TypeOutsideVerdict  = "verdict.outside"
+	TypeRecordingSteps  = "recording.steps"
 )
 
 // Envelope is what travels on the bus.

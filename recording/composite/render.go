@@ -25,7 +25,7 @@ func RenderChunk(ctx context.Context, src Source, m *Movie, n int, dir string) (
 	if n < 0 || n >= len(m.Chunks) {
 		return "", fmt.Errorf("render chunk %d of %d: %w", n, len(m.Chunks), ErrNoChunk)
 	}
-	path = filepath.Join(dir, fmt.Sprintf("chunk-%05d.nut", n))
+	path = filepath.Join(dir, ChunkName(n))
 	if err := checkNUT(path); err == nil {
 		return path, nil
 	}
@@ -51,6 +51,9 @@ func RenderChunk(ctx context.Context, src Source, m *Movie, n int, dir string) (
 	}
 	return path, nil
 }
+
+// ChunkName is the name of chunk n's file in its folder.
+func ChunkName(n int) string { return fmt.Sprintf("chunk-%05d.nut", n) }
 
 // chunkFile is what a chunk is called while it is rendered.
 const chunkFile = "chunk.nut"

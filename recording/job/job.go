@@ -54,10 +54,14 @@ type Config struct {
 	Worker string
 	// Node is the one whose folder this process reaches: it claims steps of
 	// recordings of that node, whose packets lie there. "" claims all.
-	Node  string
-	Lease time.Duration
-	Tries int
-	Now   func() time.Time
+	Node string
+	// Late are the kinds of handed-over steps that others than their node claim
+	// only when they have waited for LateBy: it has most of what they need.
+	Late   []string
+	LateBy time.Duration
+	Lease  time.Duration
+	Tries  int
+	Now    func() time.Time
 }
 
 // Queue is the steps of all recordings. It is safe for concurrent use.
@@ -116,14 +120,26 @@ func (q *Queue) add(ctx context.Context, tx bun.IDB, recordingID, kind string, n
 // which they came and in each by kind's order of adding; nil if there is none.
 // A step whose worker let the lease run out counts as waiting. Steps whose
 // packets this process does not reach are somebody else's.
-func (q *Queue) Claim(ctx context.Context) (*Job, error) {
+func (q *Queue) Claim(ctx context.Context) (*Job, error) { return q.claim(ctx, false) }
+
+// ClaimAny is Claim also of steps of other nodes, whose session was handed over.
+func (q *Queue) ClaimAny(ctx context.Context) (*Job, error) { return q.claim(ctx, true) }
+
+func (q *Queue) claim(ctx context.Context, others bool) (*Job, error) {
 	for {
 		now := q.cfg.Now()
 		var row db.RecordingJobRow
 		sel := q.db.NewSelect().Model(&row).
 			Where("(state = ? AND not_before <= ?) OR (state = ? AND lease_until <= ?)", db.JobWaiting, db.At(now), db.JobRunning, db.At(now))
-		if q.cfg.Node != "" {
-			sel = sel.Where("NOT EXISTS (SELECT 1 FROM recordings r WHERE r.id = ?TableAlias.recording_id AND r.node NOT IN ('', ?))", q.cfg.Node)
+		const elsewhere = "NOT EXISTS (SELECT 1 FROM recordings r WHERE r.id = ?TableAlias.recording_id AND r.node NOT IN ('', ?)"
+		switch {
+		case q.cfg.Node == "":
+		case others:
+			sel = sel.Where(elsewhere+" AND NOT (EXISTS (SELECT 1 FROM recording_handovers h WHERE h.session_id = r.session_id AND h.state = ?)"+
+				" AND (?TableAlias.kind NOT IN (?) OR ?TableAlias.created_at <= ?)))",
+				q.cfg.Node, db.HandoverReady, bun.List(append([]string{""}, q.cfg.Late...)), db.At(now.Add(-q.cfg.LateBy)))
+		default:
+			sel = sel.Where(elsewhere+")", q.cfg.Node)
 		}
 		err := sel.Order("created_at", "kind", "n").Limit(1).Scan(ctx)
 		if db.IsNotFound(err) {

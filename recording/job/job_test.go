@@ -232,3 +232,53 @@ func TestAStepIsClaimedByItsNodeAlone(t *testing.T) {
 		}
 	})
 }
+
+// A step of a session that was handed over is anybody's; those that its node
+// does best, only after a while.
+func TestHandedOverStepsAreAnybodys(t *testing.T) {
+	onBoth(t, func(t *testing.T, d *db.DB, clock *testkit.Clock) {
+		run := db.RecordingRow{ID: "rec", Node: "a", SessionID: "s", CID: "default:x", Type: "composite", Lane: db.LaneBusiness, State: db.RecordingProcessing}
+		run.Plan.V, run.Custom.V = json.RawMessage("{}"), map[string]any{}
+		if _, err := d.NewInsert().Model(&run).Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b := job.New(d, job.Config{Worker: "b", Node: "b", Now: clock.Now, Late: []string{"join"}, LateBy: time.Minute})
+		add(t, b, d, "chunk", 0)
+		add(t, b, d, "join", 0)
+		take := func() *job.Job {
+			t.Helper()
+			j, err := b.ClaimAny(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return j
+		}
+		row := db.RecordingHandoverRow{SessionID: "s", Node: "a", State: db.HandoverPutting}
+		row.Files.V = json.RawMessage("[]")
+		if _, err := d.NewInsert().Model(&row).Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if j := take(); j != nil {
+			t.Fatalf("took %s before it was handed over", j.Kind)
+		}
+		if _, err := d.NewUpdate().Model(&row).Set("state = ?", db.HandoverReady).WherePK().Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if j := claim(t, b); j != nil {
+			t.Fatalf("took %s of another node unasked", j.Kind)
+		}
+		if j := take(); j == nil || j.Kind != "chunk" {
+			t.Fatalf("took %+v", j)
+		}
+		if j := take(); j != nil {
+			t.Fatalf("took %s at once", j.Kind)
+		}
+		clock.Advance(time.Minute)
+		if j := take(); j == nil { // the chunk's lease is over as well
+			t.Fatal("nothing to take")
+		}
+		if j := take(); j == nil || j.Kind != "join" {
+			t.Fatalf("took %+v after a minute", j)
+		}
+	})
+}

@@ -89,7 +89,7 @@ func Destroy(dir string) error {
 	}
 	var errs []error
 	for _, n := range names {
-		if n.Name() == journalFile || filepath.Ext(n.Name()) == streamExt {
+		if IsPackets(n.Name()) {
 			errs = append(errs, remove(filepath.Join(dir, n.Name())))
 		}
 	}
@@ -98,6 +98,10 @@ func Destroy(dir string) error {
 	}
 	return nil
 }
+
+// IsPackets tells whether a file of that name in a session's folder holds what
+// was recorded: all but the key, and what is not of this package.
+func IsPackets(name string) bool { return name == journalFile || filepath.Ext(name) == streamExt }
 
 // shred overwrites a file and unlinks it.
 func shred(path string) error {

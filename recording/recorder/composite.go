@@ -62,12 +62,14 @@ func (t *task) piece() (p piece, err error) { return p, t.job.Read(&p) }
 
 // folder is where the parts of one movie are made.
 func (t *task) folder(movie int) (string, error) {
-	dir := filepath.Join(t.dir, fmt.Sprintf("movie%d", movie))
+	dir := filepath.Join(t.dir, movieDir(movie))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make work folder: %w", err)
 	}
 	return dir, nil
 }
+
+func movieDir(movie int) string { return fmt.Sprintf("movie%d", movie) }
 
 // chunkStep renders one chunk.
 func (r *Recorder) chunkStep(ctx context.Context, t *task) error {
@@ -86,7 +88,7 @@ func (r *Recorder) chunkStep(ctx context.Context, t *task) error {
 	if _, err := t.render(ctx, s, all.Movies[p.Movie], p); err != nil {
 		return err
 	}
-	return r.queue.Done(ctx, t.job, p, func(ctx context.Context, tx bun.Tx) error {
+	return t.done(ctx, p, []string{filepath.Join(movieDir(p.Movie), composite.ChunkName(p.Chunk))}, func(ctx context.Context, tx bun.Tx) error {
 		return t.joinNext(ctx, tx, all)
 	})
 }
@@ -154,20 +156,22 @@ func (r *Recorder) soundStep(ctx context.Context, t *task) error {
 	if len(all.Movies) == 0 {
 		format = t.soundFormat()
 	}
-	path := filepath.Join(dir, soundName)
+	path, files := filepath.Join(dir, soundName), []string{filepath.Join(movieDir(p.Movie), soundName)}
 	err = s.MixAudio(ctx, media.MixOptions{Path: path, Format: format, From: w.From, To: w.To, Tracks: tracks})
 	switch res.Silent = errors.Is(err, media.ErrNoSound); {
-	case err == nil, res.Silent:
+	case err == nil:
+	case res.Silent:
+		files = nil
 	case ctx.Err() == nil && t.goesWithoutSound(err) && (len(all.Movies) > 0 || t.pictured(s)):
 		t.log.Warn("a recording is made without the sound of all, which cannot be mixed", "call", t.run.CID, "err", err)
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("remove sound: %w", err)
 		}
-		res.Silent, res.Lost = true, true
+		res.Silent, res.Lost, files = true, true, nil
 	default:
 		return err
 	}
-	return r.queue.Done(ctx, t.job, res, func(ctx context.Context, tx bun.Tx) error {
+	return t.done(ctx, res, files, func(ctx context.Context, tx bun.Tx) error {
 		if len(all.Movies) > 0 {
 			return t.joinNext(ctx, tx, all)
 		}
@@ -256,13 +260,16 @@ func (r *Recorder) joinStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
+	if err := t.bringAll(ctx, p.Movie, stepChunk, stepSound); err != nil {
+		return err
+	}
 	chunks, err := t.chunks(ctx, m, p.Movie)
 	if err != nil {
 		return err
 	}
-	sound := filepath.Join(dir, soundName)
-	if _, err := os.Stat(sound); err != nil {
-		sound = ""
+	sound, err := t.mixed(ctx, p.Movie)
+	if err != nil {
+		return err
 	}
 	files, err := composite.Join(ctx, m, chunks, sound, dir, nil)
 	if err != nil {
@@ -276,7 +283,36 @@ func (r *Recorder) joinStep(ctx context.Context, t *task) error {
 		}
 		out.Files = append(out.Files, o)
 	}
-	return r.queue.Done(ctx, t.job, out, t.storeNext)
+	return t.done(ctx, out, out.names(), t.storeNext)
+}
+
+// mixed is the path of a movie's sound, "" if there is none. It is mixed again
+// where the file is gone.
+func (t *task) mixed(ctx context.Context, movie int) (string, error) {
+	rows, err := t.r.queue.Of(ctx, t.r.cfg.DB, t.run.ID, stepSound)
+	if err != nil {
+		return "", err
+	}
+	for _, row := range rows {
+		var p piece
+		var res soundResult
+		if err := errors.Join(json.Unmarshal(row.Payload.V, &p), json.Unmarshal(row.Result.V, &res)); err != nil {
+			return "", fmt.Errorf("%w: read sound: %w", job.ErrHopeless, err)
+		}
+		if p.Movie != movie || res.Silent {
+			continue
+		}
+		path := filepath.Join(t.dir, movieDir(movie), soundName)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+		s, err := t.open(ctx)
+		if err != nil {
+			return "", err
+		}
+		return path, s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: res.From, To: res.To, Tracks: t.sounds(s)})
+	}
+	return "", nil
 }
 
 // parts lists the files that belong to a made file, itself first, by their

@@ -15,10 +15,13 @@ type Stats struct {
 	// beginning; of the StreamPackets meant for them StreamLost were dropped, and
 	// StreamsFailed were not delivered.
 	Streams, StreamConnections, StreamPackets, StreamLost, StreamsFailed int64
+	// Handed bytes were put into the store for other machines, Fetched ones came
+	// from there.
+	Handed, Fetched int64
 }
 
 type counters struct {
-	steps, failed, lost, discarded, dropped, stored, deleted atomic.Int64
+	steps, failed, lost, discarded, dropped, stored, deleted, handed, fetched atomic.Int64
 }
 
 // Stats returns the counts so far.
@@ -30,6 +33,6 @@ func (r *Recorder) Stats() Stats {
 	s := &r.streams
 	return Stats{
 		n, c.steps.Load(), c.failed.Load(), c.lost.Load(), c.discarded.Load(), c.dropped.Load(), c.stored.Load(), c.deleted.Load(),
-		s.Open.Load(), s.Connections.Load(), s.Packets.Load(), s.Lost.Load(), s.Failed.Load(),
+		s.Open.Load(), s.Connections.Load(), s.Packets.Load(), s.Lost.Load(), s.Failed.Load(), c.handed.Load(), c.fetched.Load(),
 	}
 }

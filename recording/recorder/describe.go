@@ -59,6 +59,22 @@ func (t *task) collect(rows []db.RecordingJobRow) ([]output, error) {
 	return files, nil
 }
 
+// readStart reads when the session began where its packets are another
+// machine's.
+func (t *task) readStart(ctx context.Context) error {
+	if !t.start.IsZero() {
+		return nil
+	}
+	reader, err := t.r.openPackets(ctx, t.run.SessionID)
+	switch {
+	case err == nil:
+		t.start = reader.Session().StartedAt
+	case t.r.away(err), errors.Is(err, errNotHere), ctx.Err() != nil:
+		return err
+	}
+	return nil
+}
+
 // sessionStart is the wall clock at the session's beginning.
 func (t *task) sessionStart() time.Time {
 	if t.start.IsZero() {

@@ -20,7 +20,7 @@ func (r *Recorder) dumpStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
-	reader, err := r.openRaw(t.run.SessionID)
+	reader, err := r.openPackets(ctx, t.run.SessionID)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errPackets, err)
 	}
@@ -50,7 +50,7 @@ func (r *Recorder) dumpStep(ctx context.Context, t *task) error {
 			From: max(s.At, from), To: to, N: n,
 		})
 	}
-	return r.queue.Done(ctx, t.job, out, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+	return t.done(ctx, out, out.names(), func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
 }
 
 // leavesStream tells whether a stream is none of the run's.

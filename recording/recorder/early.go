@@ -98,6 +98,10 @@ func (t *task) early(ctx context.Context) (*db.RecordingFileRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.start = s.Info().StartedAt
+	if err := t.bringAll(ctx, 0, stepChunk); err != nil {
+		return nil, err
+	}
 	chunks := make([]string, n)
 	for i := range chunks {
 		if chunks[i], err = t.render(ctx, s, m, piece{0, i}); err != nil {

@@ -151,7 +151,7 @@ func (r *Recorder) editStep(ctx context.Context, t *task) error {
 		return err
 	}
 	out.Parts, out.Name = []string{name}, e.Filename
-	return r.queue.Done(ctx, t.job, outputs{Files: []output{out}}, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+	return t.done(ctx, outputs{Files: []output{out}}, out.Parts, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
 }
 
 // fetch brings a stored file here.

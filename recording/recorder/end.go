@@ -307,13 +307,19 @@ var flagKinds = []string{
 
 // release destroys the packets of a session that no run needs any more.
 func (r *Recorder) release(ctx context.Context, sessionID string) error {
-	if r.cfg.WorkerOnly || r.busy(sessionID) {
+	if r.busy(sessionID) {
 		return nil
 	}
 	if needed, err := r.needed(ctx, sessionID); err != nil || needed {
 		return err
 	}
 	r.forget(sessionID)
+	if err := r.endHandover(ctx, sessionID); err != nil {
+		r.log.Warn("what was handed over is deleted later", "session", sessionID, "err", err)
+	}
+	if r.cfg.WorkerOnly { // whether the call still runs is the server's to know
+		return nil
+	}
 	if err := r.forgetDrop(ctx, sessionID); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"stillwatch/recording"
 	"stillwatch/recording/archive"
 	"stillwatch/recording/composite"
+	"stillwatch/recording/handover"
 	"stillwatch/recording/stream"
 )
 
@@ -86,7 +87,7 @@ func codeOf(err error) int {
 		return CodeDisk
 	case errors.Is(err, errPackets), errors.Is(err, fs.ErrNotExist):
 		return CodePackets
-	case errors.Is(err, archive.ErrStoreDown), errors.As(err, &refused) && refused.Class == archive.Destinations:
+	case errors.Is(err, archive.ErrStoreDown), errors.Is(err, handover.ErrStore), errors.As(err, &refused) && refused.Class == archive.Destinations:
 		return CodeStore
 	}
 	return CodeOther
@@ -96,7 +97,9 @@ func codeOf(err error) int {
 var errPackets = errors.New("the packets of the call cannot be read")
 
 // away tells whether a failure is a store's that may come back.
-func (r *Recorder) away(err error) bool { return errors.Is(err, archive.ErrStoreDown) }
+func (r *Recorder) away(err error) bool {
+	return errors.Is(err, archive.ErrStoreDown) || errors.Is(err, handover.ErrStore)
+}
 
 // giveUp fails a recording: its open steps end, its packets and what was made
 // of them stay, and each file that was to be made is told of.

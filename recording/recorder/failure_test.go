@@ -141,6 +141,28 @@ func storeAway(t *testing.T) time.Duration {
 	return d
 }
 
+// The lease of a step that is done is not renewed any more, which ends the
+// step's context: what the run was made of goes all the same.
+func TestWhatARunWasMadeOfGoesAfterItsLease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) {})
+	run, err := newRun(event.NewID(), "default:x", event.NewID(), "n1", recording.TypeComposite, db.LaneBusiness, w.plan, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{w.workDir(run.ID), w.rawDir(run.SessionID)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	(&task{r: w.Recorder, run: run, log: w.log}).leave(ctx)
+	if left := w.left(); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
 // A real store behind a proxy that answers 503 for a while: the packets are
 // kept, and when it is back each file is stored once and told of once.
 func TestARealStoreThatAnswers503(t *testing.T) {

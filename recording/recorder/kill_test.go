@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/internal/synthetic"
+	"stillwatch/internal/testkit"
 	"stillwatch/recording"
 )
 
@@ -32,6 +34,8 @@ import (
 const (
 	victimEnv = "STILLWATCH_VICTIM"
 	killsEnv  = "STILLWATCH_KILLS"
+	// machineEnv tells a victim that is another machine of what they share.
+	machineEnv = "STILLWATCH_MACHINE"
 	// callLength is how long a victim's call lasts.
 	callLength = 3500 * time.Millisecond
 )
@@ -63,11 +67,21 @@ func TestVictim(t *testing.T) {
 	w := &world{t: t, dir: dir, plan: recording.DefaultPlan()}
 	w.plan.Composite, w.plan.Quality, w.plan.RecordAlone = recording.ModeDisabled, "360p", true
 	l.change(&w.plan)
+	var shared machine
+	if scene == "machine" {
+		if err := json.Unmarshal([]byte(os.Getenv(machineEnv)), &shared); err != nil {
+			t.Fatal(err)
+		}
+		w.url, w.s3 = shared.URL, shared.S3
+	}
 	w.open()
 	clips := []*synthetic.Clip{tiny(t, "neutral"), tiny(t, "drawing")}
 	tones := []*synthetic.Tone{w.tone(400), w.tone(600)}
 	w.start(func(c *Config) {
 		c.WorkerOnly = scene == "worker"
+		if scene == "machine" {
+			c.Node, c.Handover = "victim", true
+		}
 		c.Log = slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	if scene == "scene" {
@@ -84,6 +98,12 @@ func TestVictim(t *testing.T) {
 		w.gone() // of what failed all is kept
 	}
 	fmt.Println("victim is done")
+}
+
+// machine is what machines share.
+type machine struct {
+	URL string
+	S3  *testkit.S3
 }
 
 func tiny(t *testing.T, picture string) *synthetic.Clip {
@@ -127,7 +147,8 @@ type victim struct {
 	lane lane
 	// lived is how long the call lasted until the first kill.
 	lived time.Duration
-	id    string // of the session
+	id    string   // of the session
+	env   []string // besides that of the test
 	// hits are the names of what was under way at each kill.
 	hits []string
 }
@@ -139,7 +160,7 @@ func (v *victim) run(what string, m moment) (killed bool) {
 	v.t.Helper()
 	env := v.dir + "|" + v.lane.name + "|" + what
 	cmd := exec.Command(os.Args[0], "-test.run=^TestVictim$", "-test.v=false")
-	cmd.Env = append(os.Environ(), victimEnv+"="+env)
+	cmd.Env = append(append(os.Environ(), v.env...), victimEnv+"="+env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -84,7 +84,10 @@ func (r *Recorder) forget(sessionID string) {
 }
 
 func (r *Recorder) read(ctx context.Context, sessionID string) (*media.Session, error) {
-	reader, err := r.openRaw(sessionID)
+	reader, err := r.openPackets(ctx, sessionID)
+	if r.away(err) || errors.Is(err, errNotHere) || ctx.Err() != nil && err != nil {
+		return nil, err
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, there, derr := r.drop(ctx, r.cfg.DB, sessionID); derr != nil {
 			return nil, derr

@@ -13,7 +13,7 @@ import (
 // other is a machine with a folder of its own on a world's database.
 func (w *world) other(node string, set ...func(c *Config)) *world {
 	w.t.Helper()
-	o := &world{t: w.t, dir: w.t.TempDir(), plan: w.plan, url: w.url, s3: w.s3}
+	o := &world{t: w.t, dir: w.t.TempDir(), plan: w.plan, url: w.url, s3: w.s3, store: w.store}
 	if o.url == "" {
 		o.url = "sqlite://" + filepath.Join(w.dir, "x.db")
 	}

@@ -3,7 +3,6 @@ package recorder
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -56,6 +55,7 @@ func (r *Recorder) planStep(ctx context.Context, t *task) error {
 			all.Movies = append(all.Movies, movie)
 		}
 	}
+	defer nudge(r.kept)
 	return r.queue.Done(ctx, t.job, all, func(ctx context.Context, tx bun.Tx) error { return t.order(ctx, tx, s, all, from, to) })
 }
 
@@ -242,7 +242,8 @@ func (t *task) discard(ctx context.Context) error {
 		return err
 	}
 	t.log.Info(unansweredText, "call", t.run.CID)
-	return errors.Join(t.r.clean(t.run.ID), t.r.release(ctx, t.run.SessionID))
+	t.leave(ctx)
+	return nil
 }
 
 // merges tells whether one movie is made of all: not for individual files, not

@@ -53,12 +53,15 @@ const (
 // Bus carries what was asked for in and tells workers of steps.
 type Bus interface {
 	Consume(ctx context.Context, sub bus.Subscription) error
+	Publish(ctx context.Context, topic event.Topic, evs ...event.Envelope) error
+	Tail(ctx context.Context, topic event.Topic, fn func(event.Envelope)) error
 }
 
 // Objects are the object stores by reference: *storage.Stores.
 type Objects interface {
 	archive.Objects
 	Delete(ctx context.Context, ref string) error
+	List(ctx context.Context, prefix string, fn func(key string) error) error
 	SignGet(ref string, expires time.Time) string
 }
 
@@ -114,10 +117,18 @@ type Config struct {
 	// Ready, if any, is told how long after a recording's end, or its order, all
 	// of its files were stored.
 	Ready func(after time.Duration)
+	// Handover shares the steps of what is kept with the other machines on the
+	// database, through our own object store.
+	Handover bool
 	// WorkerOnly does steps and records nothing.
 	WorkerOnly bool
 	Log        *slog.Logger
 	Now        func() time.Time
+
+	// begun is a test's: it is told of each step before it is done. late is how
+	// long joining and storing wait for their node, lateBy by default.
+	begun func(kind string)
+	late  time.Duration
 }
 
 // Recorder is a service. Its observing methods return at once.
@@ -127,10 +138,12 @@ type Recorder struct {
 	queue *job.Queue
 	tasks service.Tasks
 	wake  chan struct{}
-	count counters
 	// tight: a bound of the packets is reached, and none begin that nobody asked
 	// for.
 	tight atomic.Bool
+	// kept wakes whoever hands over, stale whoever tidies up.
+	kept, stale chan struct{}
+	count       counters
 
 	mu       sync.Mutex
 	closed   bool
@@ -139,6 +152,8 @@ type Recorder struct {
 	undecided map[string]bool
 	// loaded are the sessions that steps read of late; see load.
 	loaded []*loaded
+	// restUntil is until when the steps of other machines are left alone.
+	restUntil time.Time
 	// senders are those of streams that run, or still end.
 	senders map[*stream.Sender]bool
 	streams stream.Counts
@@ -164,14 +179,18 @@ func New(cfg Config) *Recorder {
 	if cfg.DiskFree == nil {
 		cfg.DiskFree = diskFree
 	}
+	orElse(&cfg.late, lateBy)
 	worker := "node " + cfg.Node
 	if cfg.WorkerOnly {
-		worker = fmt.Sprintf("worker %d %s", os.Getpid(), event.NewID())
+		worker = fmt.Sprintf("worker %d %s of node %s", os.Getpid(), event.NewID(), cfg.Node)
 	}
 	return &Recorder{
 		cfg: cfg, log: cfg.Log.With("component", "recorder"), wake: make(chan struct{}, cfg.Workers),
-		queue: job.New(cfg.DB, job.Config{Worker: worker, Node: cfg.Node, Now: cfg.Now}), sessions: map[string]*live{},
-		undecided: map[string]bool{}, senders: map[*stream.Sender]bool{},
+		kept: make(chan struct{}, 1), stale: make(chan struct{}, 1),
+		queue: job.New(cfg.DB, job.Config{
+			Worker: worker, Node: cfg.Node, Now: cfg.Now, Late: []string{stepJoin, stepStore}, LateBy: cfg.late,
+		}),
+		sessions: map[string]*live{}, undecided: map[string]bool{}, senders: map[*stream.Sender]bool{},
 	}
 }
 
@@ -209,6 +228,13 @@ func (r *Recorder) Start(ctx context.Context) error {
 	for range r.cfg.Workers {
 		r.tasks.Go(r.work)
 	}
+	r.tasks.Go(r.tidyLoop)
+	if r.cfg.Handover && r.cfg.Bus != nil {
+		r.tasks.Go(r.listen)
+	}
+	if r.cfg.Handover && !r.cfg.WorkerOnly {
+		r.tasks.Go(r.handLoop)
+	}
 	if !r.cfg.WorkerOnly {
 		r.tasks.Go(r.sweepLoop)
 		r.makeRoom(ctx)
@@ -241,7 +267,7 @@ func (r *Recorder) Close() error {
 	return r.tasks.Close()
 }
 
-// poke wakes a worker.
+// poke wakes the workers.
 func (r *Recorder) poke() {
 	for range r.cfg.Workers {
 		select {

@@ -47,7 +47,7 @@ func (r *Recorder) splitStep(ctx context.Context, t *task) error {
 			return err
 		}
 	}
-	return r.queue.Done(ctx, t.job, out, func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
+	return t.done(ctx, out, out.names(), func(ctx context.Context, tx bun.Tx) error { return t.storeNext(ctx, tx) })
 }
 
 // hides tells whether a user would be blurred in the movie that a call became

@@ -40,6 +40,9 @@ func (r *Recorder) storeStep(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(t.readStart(ctx), t.bringAll(ctx, anyMovie, stepSound, stepJoin, stepSplit, stepDump, stepEdit)); err != nil {
+		return err
+	}
 	if t.noted, err = t.notes(rows); err != nil {
 		return err
 	}
@@ -70,7 +73,22 @@ func (r *Recorder) storeStep(ctx context.Context, t *task) error {
 		r.cfg.Ready(after)
 	}
 	t.log.Info("recording ready", "call", t.run.CID, "files", len(all), "after", after.Round(time.Millisecond))
-	return errors.Join(r.cleanStored(ctx, t.run.ID), r.release(ctx, t.run.SessionID))
+	t.leave(ctx)
+	return nil
+}
+
+// leaveTimeout bounds the removal of what a run was made of; the sweep removes
+// the rest.
+const leaveTimeout = 30 * time.Second
+
+// leave removes what a run was made of, after its last step. That step is done,
+// so its lease is not renewed any more, which is no reason to stop.
+func (t *task) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if err := errors.Join(t.r.cleanStored(ctx, t.run.ID), t.r.release(ctx, t.run.SessionID)); err != nil {
+		t.log.Warn("what a recording was made of is removed later", "err", err)
+	}
 }
 
 // after is how long ago the recording ended, or was ordered, as imports are.

@@ -39,7 +39,7 @@ func (r *Recorder) work(ctx context.Context) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		j, err := r.queue.Claim(ctx)
+		j, err := r.claim(ctx)
 		if err != nil && ctx.Err() == nil {
 			r.log.Error("steps cannot be taken", "err", err)
 		}
@@ -84,6 +84,9 @@ func (r *Recorder) do(ctx context.Context, j *job.Job) {
 		}
 	}()
 	started := time.Now()
+	if r.cfg.begun != nil {
+		r.cfg.begun(j.Kind)
+	}
 	log.Debug("step begins", "attempt", j.Attempts+1)
 	err := r.step(ctx, j, log)
 	cancel()
@@ -107,6 +110,14 @@ func (r *Recorder) failed(j *job.Job, cause error, log *slog.Logger) {
 	defer cancel()
 	if errors.Is(cause, context.Canceled) {
 		if err := r.queue.Postpone(ctx, j, cause, 0); err != nil && !errors.Is(err, job.ErrLost) {
+			log.Warn("step is free again when its lease ends", "err", err)
+		}
+		return
+	}
+	if errors.Is(cause, errNotHere) && r.cfg.Now().Sub(j.CreatedAt.Time) < r.cfg.StoreFor {
+		log.Warn("what was handed over cannot be read here; the step is left to others", "err", cause)
+		r.rest()
+		if err := r.queue.Postpone(ctx, j, cause, 0); err != nil {
 			log.Warn("step is free again when its lease ends", "err", err)
 		}
 		return
@@ -170,9 +181,8 @@ func (r *Recorder) step(ctx context.Context, j *job.Job, log *slog.Logger) error
 // it in the transaction that ends one of them: the row of the recording is
 // what those that end at the same time queue for.
 func (t *task) next(ctx context.Context, tx bun.Tx, kind string, n int, payload piece, after ...string) error {
-	_, err := tx.NewUpdate().Model((*db.RecordingRow)(nil)).Set("updated_at = ?", db.At(t.r.cfg.Now())).Where("id = ?", t.run.ID).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("mark recording %s: %w", t.run.ID, err)
+	if err := t.mark(ctx, tx); err != nil {
+		return err
 	}
 	open, err := tx.NewSelect().Model((*db.RecordingJobRow)(nil)).Where("recording_id = ?", t.run.ID).
 		Where("kind IN (?)", bun.List(after)).Where("state <> ?", db.JobDone).Exists(ctx)

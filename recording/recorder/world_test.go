@@ -57,6 +57,7 @@ type world struct {
 	plan    recording.Plan
 	url     string      // of the database, "" is SQLite in the folder
 	s3      *testkit.S3 // our own store, if that is no folder
+	store   string      // the folder, "" is one of the world's own
 }
 
 // objects are the stores, with a fault when one is set.
@@ -130,7 +131,10 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = w.db.Close() })
-	dir := filepath.Join(w.dir, "objects")
+	dir := w.store
+	if dir == "" {
+		dir = filepath.Join(w.dir, "objects")
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		w.t.Fatal(err)
 	}
