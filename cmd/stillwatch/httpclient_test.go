@@ -54,6 +54,7 @@ var mayUse = map[string]map[string]string{
 		"NewRequestWithContext": "the same",
 	},
 	"recording/archive": {"NewRequestWithContext": "a push, sent by netguard's client that cmd hands in"},
+	"recording/stream":  {"NewRequestWithContext": "a live stream, sent by netguard's client that cmd hands in"},
 	"internal/testkit": {
 		"DefaultClient": "tests only: asks servers of their own", "Get": "the same", "DialTimeout": "the same", "Dial": "the same",
 		"NewRequestWithContext": "the same",
