@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +35,17 @@ type edit struct {
 	From     time.Duration `json:"from"`
 	To       time.Duration `json:"to"`
 	Filename string        `json:"filename"`
+}
+
+// length of what is made: of the clip, or of all files together.
+func (e edit) length(files []db.RecordingFileRow) (sum time.Duration) {
+	for _, f := range files {
+		sum += f.EndedAt.Sub(f.StartedAt.Time)
+	}
+	if e.To > 0 {
+		sum = min(sum, e.To)
+	}
+	return max(sum-e.From, 0)
 }
 
 func (r *Recorder) splice(ctx context.Context, o recording.SpliceOrder) (string, error) {
@@ -82,7 +95,9 @@ func (r *Recorder) orderEdit(ctx context.Context, cid string, e edit, where, by 
 			return err
 		}
 		now := db.At(r.cfg.Now())
-		run.State, run.Storage, run.RequestedBy, run.CreatedAt, run.UpdatedAt, run.StoppedAt = db.RecordingProcessing, where, by, now, now, now
+		run.State, run.Storage, run.RequestedBy, run.CreatedAt, run.UpdatedAt = db.RecordingProcessing, where, by, now, now
+		run.StartedAt = db.At(first.StartedAt.Add(e.From))
+		run.StoppedAt = db.At(run.StartedAt.Add(e.length(files)))
 		if through != nil {
 			run.Custom.V = through
 		}
@@ -138,14 +153,16 @@ func (r *Recorder) editStep(ctx context.Context, t *task) error {
 		}
 		names = append(names, name)
 	}
-	first, last := files[0], files[len(files)-1]
-	out := output{Kind: first.Kind, Format: first.Format, UserID: first.UserID, Track: first.TrackType, From: 0, To: last.EndedAt.Sub(first.StartedAt.Time)}
+	first := files[0]
+	out := output{Kind: first.Kind, Format: first.Format, UserID: first.UserID, Track: first.TrackType, From: 0, To: e.length(files)}
 	name := "out." + extension(out)
 	if len(files) == 1 {
-		out.From, out.To = e.From, min(e.To, out.To)
 		err = t.cut(ctx, names[0], name, e.From, e.To, first)
 	} else {
 		err = t.concat(ctx, names, name, files)
+	}
+	if err == nil {
+		err = t.whole(ctx, name, names, out)
 	}
 	if err != nil {
 		return err
@@ -193,7 +210,11 @@ func (t *task) cut(ctx context.Context, in, out string, from, to time.Duration, 
 // concat joins files: as they are where their parameters agree, else encoded
 // again at the size of the first.
 func (t *task) concat(ctx context.Context, in []string, out string, files []db.RecordingFileRow) error {
-	if same(files) {
+	copied, err := t.same(ctx, in, files)
+	if err != nil {
+		return err
+	}
+	if copied {
 		var list strings.Builder
 		for _, name := range in {
 			fmt.Fprintf(&list, "file '%s'\n", name)
@@ -245,22 +266,78 @@ func spliceGraph(files []db.RecordingFileRow) string {
 	return b.String()
 }
 
-// same tells whether files can be joined without encoding again.
-func same(files []db.RecordingFileRow) bool {
-	key := func(f db.RecordingFileRow) string {
-		k := f.Format
-		for _, s := range f.Media.V.Streams {
-			k += fmt.Sprintf("|%s %s %dx%d %d %d", s.CodecType, s.CodecName, s.Width, s.Height, s.Channels, s.SampleRate)
-		}
-		return k
-	}
-	for _, f := range files {
+// same tells whether files can be joined without encoding again: when their
+// streams are coded with the same parameters, on the same clock. Decoders are
+// told the parameters once, at the beginning, and so is the clock.
+func (t *task) same(ctx context.Context, in []string, files []db.RecordingFileRow) (bool, error) {
+	first := ""
+	for i, f := range files {
 		// What a browser sent may change within one file; ours does not.
-		if key(f) != key(files[0]) || f.Kind == kindVideo {
-			return false
+		if f.Format != files[0].Format || f.Kind == kindVideo {
+			return false, nil
+		}
+		text, err := t.ffprobe(ctx, in[i], "-show_data_hash", "SHA256", "-show_entries",
+			"stream=codec_type,codec_name,profile,width,height,pix_fmt,color_range,color_space,sample_rate,channels,time_base,extradata_hash")
+		if err != nil {
+			return false, fmt.Errorf("look at %s: %w", f.Filename, err)
+		}
+		if i == 0 {
+			first = text
+		}
+		if text != first {
+			return false, nil
 		}
 	}
-	return true
+	return true, nil
+}
+
+// whole checks that what was made of files lasts as long as it has to: nobody is
+// to get a signed movie that is not what was ordered.
+func (t *task) whole(ctx context.Context, made string, in []string, out output) error {
+	if out.Format == "aac" { // ADTS has no length: what is told is a guess
+		return nil
+	}
+	want := out.To - out.From
+	if len(in) > 1 {
+		want = 0
+		for _, name := range in {
+			d, err := t.lasts(ctx, name)
+			if err != nil {
+				return err
+			}
+			want += d
+		}
+	}
+	got, err := t.lasts(ctx, made)
+	if err != nil {
+		return err
+	}
+	if slack := time.Second/2 + time.Duration(len(in))*100*time.Millisecond; got < want-slack || got > want+slack {
+		return fmt.Errorf("%w: what was made lasts %s, not %s", errHopeless, got.Round(time.Millisecond), want.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// lasts is the length of a file in the work folder.
+func (t *task) lasts(ctx context.Context, name string) (time.Duration, error) {
+	text, err := t.ffprobe(ctx, name, "-show_entries", "format=duration")
+	if err != nil {
+		return 0, fmt.Errorf("look at %s: %w", name, err)
+	}
+	s, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		return 0, fmt.Errorf("look at %s: its length is not known", name)
+	}
+	return time.Duration(s * float64(time.Second)), nil
+}
+
+// ffprobe looks at a file in the work folder, and returns what it says in lines
+// of values.
+func (t *task) ffprobe(ctx context.Context, name string, args ...string) (string, error) {
+	var out bytes.Buffer
+	base := []string{"-v", "error", "-protocol_whitelist", "file", "-of", "csv=p=0"}
+	err := jail.Run(ctx, jail.Command{Name: "ffprobe", Args: append(append(base, args...), "-i", "file:"+name), Dir: t.dir, Stdout: &out, Timeout: 10 * time.Minute, Nice: 10})
+	return out.String(), err
 }
 
 func hasStream(f db.RecordingFileRow, kind string) bool {

@@ -2,7 +2,9 @@ package recorder
 
 import (
 	"errors"
+	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +101,22 @@ func TestFilesAreJoinedAndCut(t *testing.T) {
 		t.Errorf("the clip begins at %s of %s", clip.StartedAt, a.StartedAt)
 	}
 
+	// A clip has other parameters than the movie it is of, though its size is the
+	// same.
+	for _, files := range [][]string{{a.ID, clip.ID}, {clip.ID, a.ID}} {
+		if id, err = w.Desk().Splice(t.Context(), recording.SpliceOrder{CID: "default:edit", Files: files}); err != nil {
+			t.Fatal(err)
+		}
+		both := w.made(id)
+		near("a movie and its clip", both, lasts(t, a)+lasts(t, clip))
+		if got := both.EndedAt.Sub(both.StartedAt.Time).Seconds(); got < lasts(t, a)+lasts(t, clip)-0.2 || got > lasts(t, a)+lasts(t, clip)+0.2 {
+			t.Errorf("the row says %.2f s", got)
+		}
+		if n := pictures(t, w.path(both.ObjectKey)); n < 70 || n > 80 {
+			t.Errorf("%d pictures can be decoded, want those of 3 s", n)
+		}
+	}
+
 	// Orders that make no sense.
 	var field *recording.FieldError
 	if _, err := w.Desk().Splice(t.Context(), recording.SpliceOrder{CID: "default:edit", Files: []string{a.ID, other.ID}}); !errors.As(err, &field) {
@@ -116,4 +134,20 @@ func TestFilesAreJoinedAndCut(t *testing.T) {
 	if _, err := w.Desk().Splice(t.Context(), recording.SpliceOrder{CID: "default:edit", Files: []string{a.ID, b.ID}}); !errors.As(err, &field) {
 		t.Errorf("an encrypted file: %v", err)
 	}
+}
+
+// pictures counts what a decoder makes of a file, and fails on any complaint.
+func pictures(t testing.TB, path string) int {
+	t.Helper()
+	out, err := exec.Command("ffmpeg", "-v", "warning", "-xerror", "-i", path, "-map", "0:v", "-fps_mode", "passthrough", "-f", "framecrc", "-").CombinedOutput()
+	n := 0
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, "#") {
+			n++
+		}
+	}
+	if err != nil || n == 0 {
+		t.Errorf("%v\n%.500s", err, out)
+	}
+	return n
 }
