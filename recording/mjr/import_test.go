@@ -180,7 +180,7 @@ func TestImportOfEventWithoutFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(res.Problems) != 3 || !strings.HasPrefix(res.Problems[2], "recording-77.wav at byte 0: file does not exist") {
+	if len(res.Problems) != 3 || !strings.HasPrefix(res.Problems[2], "recording-77.wav: file does not exist") {
 		t.Errorf("%q", res.Problems)
 	}
 	// The head tells no time: that of the event counts.

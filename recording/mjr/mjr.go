@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"time"
 )
@@ -50,8 +51,18 @@ type Error struct {
 	Err    error
 }
 
-// Error names the file and the offset.
-func (e *Error) Error() string { return fmt.Sprintf("%s at byte %d: %v", e.File, e.Offset, e.Err) }
+// Error names the file and the offset, which says nothing of a file that
+// cannot be opened.
+func (e *Error) Error() string {
+	var path *fs.PathError
+	switch {
+	case e.Offset == 0 && errors.As(e.Err, &path):
+		return fmt.Sprintf("%s: %v", e.File, path.Err)
+	case e.Offset == 0 && errors.Is(e.Err, fs.ErrNotExist):
+		return fmt.Sprintf("%s: %v", e.File, e.Err)
+	}
+	return fmt.Sprintf("%s at byte %d: %v", e.File, e.Offset, e.Err)
+}
 
 // Unwrap returns what is wrong.
 func (e *Error) Unwrap() error { return e.Err }

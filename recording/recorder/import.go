@@ -99,8 +99,9 @@ func (r *Recorder) Import(ctx context.Context, o ImportOrder) (*Imported, error)
 	if err != nil {
 		return nil, errors.Join(err, dropImport(parent))
 	}
-	out := &Imported{Result: res}
-	if err := r.adopt(ctx, o, call, plan, out); err != nil {
+	out := &Imported{Result: res.Result}
+	plan.PreRoll = 0 // what came is what was recorded
+	if err := r.adopt(ctx, o, call, plan, res.start, out); err != nil {
 		return nil, errors.Join(err, dropImport(parent))
 	}
 	// The first step waits long enough for this.
@@ -166,8 +167,8 @@ func (r *Recorder) callFor(ctx context.Context, s raw.SessionInfo) (call db.Call
 }
 
 // adopt writes the rows of an import: the call if it is new, the session, who
-// was there, and the recordings with their first step.
-func (r *Recorder) adopt(ctx context.Context, o ImportOrder, call db.CallRow, plan recording.Plan, out *Imported) error {
+// was there, and the recordings, which begin at start, with their first step.
+func (r *Recorder) adopt(ctx context.Context, o ImportOrder, call db.CallRow, plan recording.Plan, start time.Time, out *Imported) error {
 	s, now := out.Session, r.cfg.Now()
 	end := s.StartedAt.Add(out.Length)
 	return r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -199,7 +200,7 @@ func (r *Recorder) adopt(ctx context.Context, o ImportOrder, call db.CallRow, pl
 		for _, typ := range o.Types {
 			// Not the id of a run that begins by itself: that one waits for a second
 			// participant.
-			run, err := newRun(event.DeriveID("imported recording", s.SessionID, typ), s.CID, s.SessionID, r.cfg.Node, typ, db.LaneBusiness, plan, s.StartedAt)
+			run, err := newRun(event.DeriveID("imported recording", s.SessionID, typ), s.CID, s.SessionID, r.cfg.Node, typ, db.LaneBusiness, plan, start)
 			if err != nil {
 				return err
 			}

@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
+	"time"
 
 	"stillwatch/internal/event"
 	"stillwatch/recording"
@@ -18,25 +22,82 @@ import (
 // callName is a call's TYPE:ID.
 var callName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}:[A-Za-z0-9_-]{1,64}$`)
 
+// brought is what an import has made a session's folder of.
+type brought struct {
+	*mjr.Result
+	// start is when the recording begins, which is not before the session.
+	start time.Time
+}
+
 // bring makes a session's folder of what is imported.
-func bring(ctx context.Context, o ImportOrder, opt mjr.Options) (*mjr.Result, error) {
-	if len(o.Paths) != 1 {
-		return mjr.Import(ctx, o.Paths, o.Event, opt)
-	}
-	if info, err := os.Stat(o.Paths[0]); err != nil || !info.IsDir() {
-		return mjr.Import(ctx, o.Paths, o.Event, opt)
-	}
-	f, err := stream.Open(o.Paths[0])
-	if errors.Is(err, stream.ErrEmpty) || errors.Is(err, fs.ErrNotExist) {
-		return mjr.Import(ctx, o.Paths, o.Event, opt)
-	}
+func bring(ctx context.Context, o ImportOrder, opt mjr.Options) (brought, error) {
+	f, err := receivedIn(o.Paths)
 	if err != nil {
-		return nil, err
+		return brought{}, err
+	}
+	if f == nil {
+		res, err := mjr.Import(ctx, o.Paths, o.Event, opt)
+		if err != nil {
+			return brought{}, err
+		}
+		return brought{res, res.Session.StartedAt}, nil
 	}
 	if o.Event != nil {
-		return nil, &recording.FieldError{Field: "event", Want: "must not be given for a stream, which says itself who sent what"}
+		return brought{}, &recording.FieldError{Field: "event", Want: "must not be given for a stream, which says itself who sent what"}
 	}
-	return unpack(ctx, f, o.Paths[0], opt)
+	res, err := unpack(ctx, f, o.Paths[0], opt)
+	if err != nil {
+		return brought{}, err
+	}
+	return brought{res, runStart(res, f.Header().RunStartedAt)}, nil
+}
+
+// runStart is when a run began in an ongoing session. What a header says that
+// cannot be is passed over.
+func runStart(res *mjr.Result, told time.Time) time.Time {
+	from := res.Session.StartedAt
+	if told.Before(from) || !told.Before(from.Add(res.Length)) {
+		return from
+	}
+	return told
+}
+
+// receivedIn is the stream that lies in a folder; nil if the paths are of
+// something else.
+func receivedIn(paths []string) (*stream.Folder, error) {
+	if len(paths) != 1 {
+		return nil, nil
+	}
+	if info, err := os.Stat(paths[0]); err != nil || !info.IsDir() {
+		return nil, nil // which mjr.Import tells of
+	}
+	f, err := stream.Open(paths[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if errors.Is(err, stream.ErrEmpty) {
+		return nil, tooHigh(paths[0])
+	}
+	return f, err
+}
+
+// tooHigh tells of a folder that holds nothing but folders, one of them of a
+// stream.
+func tooHigh(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // as above
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() }) {
+		return nil
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if _, err := stream.Open(path); err == nil {
+			return &recording.FieldError{Field: "paths", Want: fmt.Sprintf("must be files of Janus or the folder of one stream, such as %s: %s holds folders of streams", path, dir)}
+		}
+	}
+	return nil
 }
 
 // unpack makes a session's folder of a received stream.
