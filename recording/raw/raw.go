@@ -80,6 +80,7 @@ const (
 	Removed EntryKind = "removed" // a track ended
 	Muted   EntryKind = "muted"   // packets of a track stopped
 	Unmuted EntryKind = "unmuted" // and came again
+	Due     EntryKind = "due"     // a run was to begin and is not written yet: RecordingID
 	Started EntryKind = "started" // a recording run began: RecordingID
 	Stopped EntryKind = "stopped" // and ended
 	Flagged EntryKind = "flagged" // the call was flagged because of UserID

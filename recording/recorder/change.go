@@ -34,11 +34,12 @@ func (r *Recorder) watchSettings(ctx context.Context) {
 }
 
 // replan reads the call's plan again and taps what it asks for by now. The
-// runs that are on keep the plans that they began with.
-func (l *live) replan() {
+// runs that are on keep the plans that they began with. It is false if the plan
+// could not be read.
+func (l *live) replan() bool {
 	if err := l.r.retry(func(ctx context.Context) error { return l.readPlan(ctx) }); err != nil {
 		l.r.log.Warn("a call is recorded by the settings that it had", "call", l.info.CID, "err", err)
-		return
+		return false
 	}
 	if l.writer == nil {
 		l.spool()
@@ -46,6 +47,7 @@ func (l *live) replan() {
 		l.open()
 	}
 	l.retap()
+	return true
 }
 
 // retap taps what is wanted by now, and leaves the rest.

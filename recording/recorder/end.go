@@ -145,6 +145,11 @@ func (r *Recorder) decide(ctx context.Context, sessionID string, last bool) erro
 				return err
 			}
 		}
+		if reader != nil {
+			if err := r.addDue(ctx, tx, reader); err != nil {
+				return err
+			}
+		}
 		cid = ""
 		var on []db.RecordingRow
 		if err := tx.NewSelect().Model(&on).Where("session_id = ?", sessionID).Where("state = ?", db.RecordingOn).Scan(ctx); err != nil {

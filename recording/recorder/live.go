@@ -59,6 +59,8 @@ type live struct {
 	seen   map[string]bool
 	second time.Time
 	began  map[string]bool // runs that have begun by themselves, by id
+	due    map[string]bool // those that were to begin and could not be written yet
+	behind bool            // settings or orders could not be read
 	// ticks counts since the session's beginning.
 	ticks int
 	runs  map[string]*db.RecordingRow // by id, those that are on
@@ -92,7 +94,7 @@ func (r *Recorder) SessionStarted(s Session) {
 	l := &live{
 		r: r, info: s, wakeup: make(chan struct{}, 1), tracks: map[string]*liveTrack{}, here: map[string]raw.Entry{},
 		runs: map[string]*db.RecordingRow{}, sending: map[string]*sending{},
-		seen: map[string]bool{}, began: map[string]bool{},
+		seen: map[string]bool{}, began: map[string]bool{}, due: map[string]bool{},
 	}
 	r.sessions[s.SessionID] = l
 	r.ending.Go(l.run)
@@ -265,13 +267,19 @@ func (l *live) run() {
 func (l *live) roll() {
 	l.ticks++
 	if !l.ready {
-		if !l.gone && l.ticks%6 == 0 {
+		if !l.gone && (l.ticks <= 6 || l.ticks%6 == 0) {
 			l.begin() // what kept the plan from being read may be over
 		}
 		return
 	}
 	if l.gap {
 		l.spool() // if there is room by now
+	}
+	if len(l.due) > 0 {
+		l.startAuto(true)
+	}
+	if l.behind {
+		l.sync()
 	}
 	if l.writer != nil {
 		l.bytes.Store(l.writer.Stats().Bytes)
@@ -320,7 +328,7 @@ func (l *live) begin() {
 	}
 	l.ready = true
 	l.spool()
-	l.startAuto()
+	l.startAuto(false)
 	l.startArmed()
 }
 
@@ -438,7 +446,7 @@ func (l *live) joined(userSessionID, userID, role string, at time.Time) {
 	if len(l.seen) == 2 && l.second.IsZero() {
 		l.second = at
 		if l.ready {
-			l.startAuto()
+			l.startAuto(false)
 		}
 	}
 }

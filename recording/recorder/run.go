@@ -75,48 +75,13 @@ func tellState(ctx context.Context, tx bun.Tx, typ string, run db.RecordingRow, 
 	}))
 }
 
-// startAuto begins what the plan starts by itself, once. A call counts from its
-// second participant on, unless the plan says from the first.
-func (l *live) startAuto() {
-	at := l.info.StartedAt
-	if !l.plan.RecordAlone {
-		if at = l.second; at.IsZero() {
-			return
-		}
-	}
-	for typ, mode := range modes(l.plan) {
-		id := event.DeriveID("recording", l.info.SessionID, typ)
-		if mode != recording.ModeAutoOn || l.began[id] || l.records(typ) {
-			continue
-		}
-		l.began[id] = true
-		l.startRun(id, typ, db.LaneBusiness, at, nil)
-	}
-}
-
-// records tells whether a run of the type was ordered and is on.
-func (l *live) records(typ string) bool {
-	for _, run := range l.runs {
-		if run.Type == typ && run.Lane == db.LaneBusiness {
-			return true
-		}
-	}
-	return false
-}
-
-// modes are a plan's, by type.
-func modes(p recording.Plan) map[string]string {
-	return map[string]string{
-		recording.TypeComposite: p.Composite, recording.TypeIndividual: p.Individual, recording.TypeRaw: p.Raw,
-	}
-}
-
-// startRun writes a run of this session and lets packets flow.
-func (l *live) startRun(id, typ, lane string, at time.Time, with func(ctx context.Context, tx bun.Tx) error) {
+// startRun writes a run of this session and lets packets flow. It is false if
+// the run could not be written.
+func (l *live) startRun(id, typ, lane string, at time.Time, with func(ctx context.Context, tx bun.Tx) error) bool {
 	run, err := newRun(id, l.info.CID, l.info.SessionID, l.r.cfg.Node, typ, lane, l.plan, at)
 	if err != nil {
 		l.r.log.Error("a run is not begun", "call", l.info.CID, "err", err)
-		return
+		return false
 	}
 	run.Flagged = db.Bool(lane == db.LaneEvidence || with != nil)
 	err = l.r.retry(func(ctx context.Context) error {
@@ -133,9 +98,10 @@ func (l *live) startRun(id, typ, lane string, at time.Time, with func(ctx contex
 	})
 	if err != nil {
 		l.r.log.Error("a run is not begun", "call", l.info.CID, "type", typ, "err", err)
-		return
+		return false
 	}
 	l.follow(run)
+	return true
 }
 
 // follow is for a run whose row is written.
@@ -158,11 +124,12 @@ func (l *live) follow(run db.RecordingRow) {
 func (l *live) startArmed() { l.sync() }
 
 // sync brings the session to what the call's settings and its runs' rows say.
+// What cannot be read is looked at again; see roll.
 func (l *live) sync() {
 	if !l.ready {
 		return
 	}
-	l.replan()
+	l.behind = !l.replan()
 	var rows []db.RecordingRow
 	err := l.r.retry(func(ctx context.Context) error {
 		rows = nil
@@ -182,7 +149,8 @@ func (l *live) sync() {
 		})
 	})
 	if err != nil {
-		l.r.log.Error("orders to record are not seen", "call", l.info.CID, "err", err)
+		l.behind = true
+		l.r.log.Error("orders to record are not seen yet", "call", l.info.CID, "err", err)
 		return
 	}
 	on := map[string]bool{}
