@@ -31,6 +31,9 @@ type PublisherConfig struct {
 	Steady bool
 	// Light leaves out retransmission and reports, for benchmarks with many.
 	Light bool
+	// Loss is which share of packets the network drops, each time that they are
+	// sent, and Swap which share comes after its successor: 0 to 1.
+	Loss, Swap float64
 }
 
 // Publisher sends a clip in a loop over WebRTC until it is closed or the
@@ -54,6 +57,7 @@ type Publisher struct {
 	keyframes atomic.Int64
 	frames    atomic.Int64
 	plis      atomic.Int64
+	lost      atomic.Int64
 }
 
 // NewPublisher makes a publisher; Start connects it.
@@ -69,6 +73,9 @@ func (p *Publisher) Gone() <-chan struct{} { return p.gone }
 func (p *Publisher) Sent() (frames, keyframes, plis int64) {
 	return p.frames.Load(), p.keyframes.Load(), p.plis.Load()
 }
+
+// Lost returns how many packets the network dropped.
+func (p *Publisher) Lost() int64 { return p.lost.Load() }
 
 // Start offers the clip by WHIP, waits until media can flow and begins to
 // send. A refusal is returned as *Refusal.
@@ -89,7 +96,7 @@ func (p *Publisher) Start(ctx context.Context) error {
 }
 
 func (p *Publisher) connect(ctx context.Context) (*webrtc.RTPSender, error) {
-	api, err := newAPI(p.cfg.Light)
+	api, err := newAPI(p.cfg.Light, &network{loss: p.cfg.Loss, swap: p.cfg.Swap, lost: func() { p.lost.Add(1) }})
 	if err != nil {
 		return nil, err
 	}
@@ -144,12 +151,15 @@ func (p *Publisher) addVoice() (err error) {
 	return nil
 }
 
-func newAPI(light bool) (*webrtc.API, error) {
+func newAPI(light bool, net *network) (*webrtc.API, error) {
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterDefaultCodecs(); err != nil {
 		return nil, fmt.Errorf("register codecs: %w", err)
 	}
 	reg := &interceptor.Registry{}
+	if net != nil && net.loss+net.swap > 0 {
+		reg.Add(net) // the first is the nearest to the wire
+	}
 	if !light {
 		if err := webrtc.RegisterDefaultInterceptors(m, reg); err != nil {
 			return nil, fmt.Errorf("register interceptors: %w", err)
