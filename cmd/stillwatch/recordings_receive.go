@@ -17,18 +17,18 @@ import (
 )
 
 type recordingsReceiveCmd struct {
-	Listen     string        `help:"Address to listen on." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
+	Listen     string        `help:"Address to listen on; by default ${default}." default:"127.0.0.1:8090" placeholder:"HOST:PORT"`
 	Out        string        `help:"Folder to write; a folder for each recording is made in it." required:"" type:"path" placeholder:"DIR"`
 	SecretFile string        `help:"File with the sender's API secret; without it anybody may send." type:"existingfile" placeholder:"FILE"`
 	TLSCert    string        `help:"Certificate file, for https." type:"existingfile" placeholder:"FILE"`
 	TLSKey     string        `help:"Its key." type:"existingfile" placeholder:"FILE"`
-	MaxBytes   int64         `help:"Largest recording, in bytes." default:"68719476736" placeholder:"N"`
-	Idle       time.Duration `help:"How long a sender may say nothing." default:"30s" placeholder:"DURATION"`
+	MaxBytes   int64         `help:"Largest recording, in bytes; by default ${default} (64 GiB)." default:"68719476736" placeholder:"N"`
+	Idle       time.Duration `help:"How long a sender may say nothing; by default ${default}." default:"30s" placeholder:"DURATION"`
 	JSON       bool          `help:"Print JSON, a line each."`
 }
 
 func (recordingsReceiveCmd) Help() string {
-	return "Takes recordings that a server streams to its HTTP destination while their calls run, and prints who comes, goes and speaks. `stillwatch recordings import DIR/ID` makes the movie of one. Ends on SIGTERM or interrupt. It needs no data folder. Address a server on this machine has to be allowed to reach by netguard.allow.\n\nExample:\n  stillwatch recordings receive --listen 127.0.0.1:8090 --out received --secret-file secret --json"
+	return "Takes recordings that a server streams to its HTTP destination while their calls run, and prints who comes, goes and speaks. `stillwatch recordings import DIR/ID` makes the movie of one. Ends on SIGTERM or interrupt. It needs no data folder. A server streams to an address of this machine only if its setting netguard.allow has a range with it, such as 127.0.0.0/8. What a connection after a break tells of the state anew is printed with no sequence number.\n\nExample:\n  stillwatch recordings receive --listen 127.0.0.1:8090 --out received --secret-file secret --json"
 }
 
 // maxSecret bounds a file with a secret, in bytes.
@@ -129,6 +129,9 @@ func (n *notices) take(what stream.Notice) {
 		detail = r.Event.UserID
 		if s := r.Event.Stream; s != nil {
 			detail += " " + s.MimeType
+		}
+		if r.Sequence == 0 {
+			detail += " (as it is)"
 		}
 	case r.Gap != nil:
 		detail = fmt.Sprintf("%d packets from %v to %v", r.Gap.Packets, r.Gap.From, r.Gap.To)

@@ -52,6 +52,7 @@ func TestRecordingsReceiveTakesAStream(t *testing.T) {
 	s.Track(raw.StreamInfo{ID: "v", UserID: "ann", Type: event.TrackVideo, MimeType: "video/VP8"}).Write([]byte("a packet of ann's"), false, time.Now())
 	s.End(stream.Stopped, time.Now())
 	var types []string
+	var last uint64
 	for in := bufio.NewScanner(out); in.Scan(); {
 		var r stream.Report
 		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
@@ -60,11 +61,17 @@ func TestRecordingsReceiveTakesAStream(t *testing.T) {
 		if types = append(types, r.Type); r.Type == "end" {
 			break
 		}
+		if r.Event != nil {
+			if r.Sequence <= last {
+				t.Errorf("number %d after %d: %s", r.Sequence, last, in.Text())
+			}
+			last = r.Sequence
+		}
 	}
 	s.Wait()
 	cancel()
 	go func() { _, _ = io.Copy(io.Discard, out) }()
-	if got := <-code; got != 0 || !strings.Contains(strings.Join(types, " "), "joined added") {
+	if got := <-code; got != 0 || strings.Join(types, " ") != "connected joined added end" {
 		t.Errorf("exit %d, told of %v", got, types)
 	}
 	f, err := stream.Open(filepath.Join(dir, "in", "run-1"))

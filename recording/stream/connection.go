@@ -166,13 +166,19 @@ func judge(a answer, sent error) error {
 	return nil
 }
 
+// next is the first number that a connection which begins now sends.
+func (s *Sender) next() uint64 {
+	if n := s.recent.first(); n > 0 {
+		return n
+	}
+	return s.sent + 1
+}
+
 // preamble is the beginning of a connection's body.
 func (s *Sender) preamble() ([]byte, error) {
 	h := s.cfg.Header
 	h.Version, h.Connection, h.SentAt = Version, s.connection, s.cfg.Now().UTC()
-	if h.Next = s.recent.first(); h.Next == 0 {
-		h.Next = s.sent + 1
-	}
+	h.Next = s.next()
 	if h.Custom == nil {
 		h.Custom = map[string]any{}
 	}
@@ -189,8 +195,10 @@ func (c *connection) send(ctx context.Context, preamble []byte, answered chan an
 	if err := c.write(preamble, false); err != nil { // signed by the request's header
 		return err
 	}
-	if err := c.state(); err != nil {
-		return err
+	if s.next() > 1 { // else all that was ever told comes now
+		if err := c.state(); err != nil {
+			return err
+		}
 	}
 	for b := s.recent.b; len(b) > 0; {
 		n := min(len(b), chunkBytes)
@@ -241,12 +249,8 @@ func (c *connection) send(ctx context.Context, preamble []byte, answered chan an
 
 // state tells how things are.
 func (c *connection) state() error {
-	before := c.s.recent.first()
-	if before == 0 {
-		before = c.s.sent + 1
-	}
 	var b []byte
-	for _, e := range c.s.state(before) {
+	for _, e := range c.s.state(c.s.next()) {
 		text, err := json.Marshal(e)
 		if err != nil || len(text) > MaxText-seqBytes {
 			continue // as the event itself was

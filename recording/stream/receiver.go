@@ -397,16 +397,19 @@ type Report struct {
 	CallCID     string `json:"call_cid"`
 	Connection  int    `json:"connection"`
 	// Type is "connected", the kind of an event, "gap" or "end".
-	Type    string `json:"type"`
-	Missing uint64 `json:"missing,omitempty"`
-	Event   *Event `json:"event,omitempty"`
-	Gap     *Gap   `json:"gap,omitempty"`
-	End     *End   `json:"end,omitempty"`
+	Type string `json:"type"`
+	// Sequence is the number; 0 of an event that tells how things are after a
+	// break or a loss, which may be known already.
+	Sequence uint64 `json:"sequence,omitempty"`
+	Missing  uint64 `json:"missing,omitempty"`
+	Event    *Event `json:"event,omitempty"`
+	Gap      *Gap   `json:"gap,omitempty"`
+	End      *End   `json:"end,omitempty"`
 }
 
 // Report is the notice for a log or a pipe.
 func (n Notice) Report() Report {
-	out := Report{RecordingID: n.Header.RecordingID, CallCID: n.Header.CallCID, Connection: n.Header.Connection, Type: "connected", Missing: n.Missing}
+	out := Report{RecordingID: n.Header.RecordingID, CallCID: n.Header.CallCID, Connection: n.Header.Connection, Type: "connected", Sequence: n.Record.Seq, Missing: n.Missing}
 	switch n.Record.Kind {
 	case KindEvent:
 		out.Type, out.Event = cmp.Or(string(n.Record.Event.Kind), "event"), &n.Record.Event

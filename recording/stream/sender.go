@@ -355,7 +355,7 @@ func (t *Track) Write(b []byte, rtcp bool, at time.Time) {
 	}
 }
 
-// state is what a connection that begins, or has missed events, has to be told:
+// state is what a connection that goes on, or has missed events, has to be told:
 // who is there, which streams there are, who is muted and who has the floor.
 // Streams that ended before the number are forgotten.
 func (s *Sender) state(before uint64) []Event {

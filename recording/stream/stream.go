@@ -31,8 +31,9 @@
 // Sequence numbers begin with 1 and grow by one over all connections, over what
 // the sender had to drop too: a number that never comes is something lost. After
 // a connection that broke, another request goes on: its header counts
-// connections, its events with number 0 tell the state anew, and what came last
-// comes again, so that numbers that are known already are to be passed over.
+// connections, its events with number 0 tell the state anew unless all comes
+// again from number 1 on, and what came last comes again, so that numbers that
+// are known already are to be passed over.
 // Kinds that a receiver does not know are to be passed over as well.
 package stream
 
