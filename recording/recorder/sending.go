@@ -25,8 +25,9 @@ const closeStreams = 3 * time.Second
 type sending struct {
 	to    *stream.Sender
 	plan  recording.Plan
-	taken map[string]bool     // by track and layer
-	stops map[string][]func() // by track
+	taken map[string]bool      // by track and layer
+	stops map[string][]func()  // by track
+	muted map[string]raw.Entry // by track, of those that are not sent, or not yet
 }
 
 // send begins to send a run, if its plan says so.
@@ -44,7 +45,7 @@ func (l *live) send(run db.RecordingRow) {
 		return
 	}
 	plan.AudioOnly = plan.AudioOnly || plan.RawAudioOnly && run.Type == recording.TypeRaw
-	s := &sending{plan: plan, taken: map[string]bool{}, stops: map[string][]func(){}}
+	s := &sending{plan: plan, taken: map[string]bool{}, stops: map[string][]func(){}, muted: map[string]raw.Entry{}}
 	s.to = stream.New(stream.Config{
 		URL: plan.Destination, Client: l.r.cfg.Client, Key: l.r.cfg.Signer.Key, Secret: l.r.cfg.Signer.Secret,
 		Header: stream.Header{
@@ -55,7 +56,7 @@ func (l *live) send(run db.RecordingRow) {
 		Counts: &l.r.streams, Log: l.r.cfg.Log, Now: l.r.cfg.Now,
 	})
 	for _, e := range slices.SortedFunc(maps.Values(l.here), func(a, b raw.Entry) int { return cmp.Compare(a.At, b.At) }) {
-		s.to.Note(e)
+		s.note(e)
 	}
 	l.sending[run.ID] = s
 	for id, t := range l.tracks {
@@ -100,6 +101,10 @@ func (l *live) tapInto(s *sending, trackID string, t *liveTrack) {
 			info.At = l.offset(l.r.cfg.Now())
 		}
 		s.taken[key] = true
+		if e, ok := s.muted[trackID]; ok {
+			delete(s.muted, trackID)
+			s.to.Note(e)
+		}
 		into := s.to.Track(info)
 		s.stops[trackID] = append(s.stops[trackID],
 			t.TapRaw(info.RID, func(b []byte, at time.Time) { into.Write(b, false, at) }),
@@ -110,12 +115,28 @@ func (l *live) tapInto(s *sending, trackID string, t *liveTrack) {
 	}
 }
 
-// note tells of an entry of the journal.
+// note tells of an entry of the journal, unless it is of somebody whom the plan
+// leaves out. Entries of tracks do not say whose they are: those are told of
+// that are sent. A mute may come before its track and waits for it.
 func (s *sending) note(e raw.Entry) {
-	if e.Kind == raw.Removed {
+	sent := len(s.stops[e.TrackID]) > 0
+	switch e.Kind {
+	case raw.Joined, raw.Left:
+		sent = !slices.Contains(s.plan.Omit, e.UserID)
+	case raw.Muted:
+		if !sent {
+			s.muted[e.TrackID] = e
+		}
+	case raw.Unmuted:
+		delete(s.muted, e.TrackID)
+	case raw.Removed:
+		delete(s.muted, e.TrackID)
 		s.untap(e.TrackID)
+	case raw.Added, raw.Started, raw.Stopped, raw.Flagged, raw.Lost, raw.Ended, raw.Dropped:
 	}
-	s.to.Note(e)
+	if sent {
+		s.to.Note(e)
+	}
 }
 
 func (s *sending) untap(trackID string) {

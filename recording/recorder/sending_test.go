@@ -224,18 +224,30 @@ func TestStreamLeavesOutWhatThePlanDoes(t *testing.T) {
 		p.Raw, p.RawAudioOnly, p.Omit, p.Destination, p.Evidence = recording.ModeAutoOn, true, []string{"eve"}, e.URL, recording.ModeOnFlag
 	}, streamed(t))
 	s := w.session("abc", time.Now().Add(-time.Minute))
+	mute := func(track string, muted bool) { w.TrackMuted(s.info.SessionID, track, muted, s.info.StartedAt) }
+	mute("us-ann0-a", true) // before the track is told of
+	mute("us-eve1-a", true)
 	s.play("ann", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: time.Second})
 	s.play("eve", actor{tone: w.tone(600), to: time.Second})
+	mute("us-eve1-a", false)
 	s.play("bob", actor{tone: w.tone(600), to: time.Second, record: event.RecordVideo})
 	s.settle()
 	s.end(time.Second)
 	testkit.Eventually(t, time.Minute, func() bool { return e.count("end") == 1 }, "the end comes")
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var told []string
 	for _, r := range e.reports {
 		if r.Type == "added" && (r.Event.UserID != "ann" || r.Event.Stream.Video()) {
 			t.Errorf("it was sent %+v", r.Event.Stream)
 		}
+		if ev := r.Event; ev != nil && ev.Kind != stream.Speaker {
+			told = append(told, string(ev.Kind)+" "+ev.UserID+ev.TrackID)
+		}
+	}
+	slices.Sort(told) // some of it comes again with the state
+	if got, want := strings.Join(slices.Compact(told), ", "), "added annus-ann0-a, joined ann, joined bob, left ann, left bob, muted us-ann0-a, removed us-ann0-a"; got != want {
+		t.Errorf("told of %s, want %s", got, want)
 	}
 }
 
