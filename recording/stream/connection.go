@@ -260,6 +260,9 @@ func (c *connection) state() error {
 			if err := c.write(b, true); err != nil {
 				return err
 			}
+			if err := c.sign(); err != nil { // a receiver takes no more than so much unsigned
+				return err
+			}
 			b = b[:0]
 		}
 	}

@@ -41,21 +41,24 @@ func Open(dir string) (*Folder, error) {
 		}
 	}
 	slices.Sort(f.paths)
-	// A receiver that was killed at once may have left an empty file.
-	f.paths = slices.DeleteFunc(f.paths, func(path string) bool {
-		info, err := os.Stat(path)
-		return err == nil && info.Size() == 0
-	})
-	if len(f.paths) == 0 {
-		return nil, fmt.Errorf("open stream %s: %w", dir, ErrEmpty)
+	for len(f.paths) > 0 {
+		file, in, err := openFile(f.paths[0])
+		if errors.Is(err, errUnbegun) {
+			f.paths = f.paths[1:]
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.header = in.Header()
+		return f, file.Close()
 	}
-	file, in, err := openFile(f.paths[0])
-	if err != nil {
-		return nil, err
-	}
-	f.header = in.Header()
-	return f, file.Close()
+	return nil, fmt.Errorf("open stream %s: %w", dir, ErrEmpty)
 }
+
+// errUnbegun is a file without a preamble: its receiver was killed at once, or
+// the power failed.
+var errUnbegun = errors.New("it was cut off before it had begun")
 
 func openFile(path string) (*os.File, *Reader, error) {
 	file, err := os.Open(path)
@@ -63,18 +66,35 @@ func openFile(path string) (*os.File, *Reader, error) {
 		return nil, nil, fmt.Errorf("open stream: %w", err)
 	}
 	in, err := NewReader(file, "") // what is here was checked when it came
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err != nil && zeroed(file) {
+		err = errUnbegun
+	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open %s: %w", filepath.Base(path), err), file.Close())
 	}
 	return file, in, nil
 }
 
+// zeroed tells whether a file's magic, or the length of its header, is nothing
+// but zeros: a system whose power failed may have made room for a file, and not
+// filled it.
+func zeroed(file *os.File) bool {
+	b := make([]byte, len(Magic)+lengthBytes)
+	if _, err := file.ReadAt(b, 0); err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(b[:len(Magic)], nonzero) || !slices.ContainsFunc(b[len(Magic):], nonzero)
+}
+
+func nonzero(b byte) bool { return b != 0 }
+
 // Header is that of the first connection.
 func (f *Folder) Header() Header { return f.header }
 
 // Records are those of all connections, each once and in order; those without a
 // number come as they are. An error is the last thing that comes; the end of a
-// connection that was cut off is none.
+// connection that was cut off is none, and what is damaged, as a file's tail is
+// after a power failure, ends its connection as a cut does.
 func (f *Folder) Records() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		var last uint64
@@ -97,8 +117,8 @@ func (f *Folder) Records() iter.Seq2[Record, error] {
 func connectionRecords(path, id string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		file, in, err := openFile(path)
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return // cut off before it had begun
+		if errors.Is(err, errUnbegun) {
+			return
 		}
 		if err != nil {
 			yield(Record{}, err)
@@ -111,7 +131,7 @@ func connectionRecords(path, id string) iter.Seq2[Record, error] {
 		}
 		for {
 			rec, err := in.Next()
-			if errors.Is(err, io.EOF) || errors.Is(err, ErrCut) {
+			if errors.Is(err, io.EOF) || errors.Is(err, ErrCut) || errors.Is(err, ErrFormat) {
 				return
 			}
 			if err != nil {
