@@ -20,6 +20,8 @@ import (
 const (
 	// maxConnections are received at once.
 	maxConnections = 256
+	// maxLasts is how many recordings' highest numbers are remembered.
+	maxLasts = 4096
 	// maxUnsigned is how much may come before a signature, in bytes.
 	maxUnsigned = 4 << 20
 	// DefaultIdle is how long a sender may say nothing.
@@ -47,8 +49,8 @@ type ReceiverConfig struct {
 	// Idle and MaxBytes default to the constants.
 	Idle     time.Duration
 	MaxBytes int64
-	// Notice is told what comes, before it is on disk; one call at a time for
-	// each recording. May be nil.
+	// Notice is told what has come and is signed, before it is on disk; one call
+	// at a time for each recording. The record's Raw is not set. May be nil.
 	Notice func(n Notice)
 	Log    *slog.Logger
 	Now    func() time.Time
@@ -62,6 +64,9 @@ type Receiver struct {
 
 	mu   sync.Mutex
 	runs map[string]*receiving
+	// lasts are the highest numbers of recordings between their connections, so
+	// that what came is not read again for each.
+	lasts map[string]uint64
 }
 
 // receiving is a recording that is being received.
@@ -89,7 +94,7 @@ func NewReceiver(cfg ReceiverConfig) *Receiver {
 		cfg.Notice = func(Notice) {}
 	}
 	cfg.Log = cfg.Log.With("component", "receiver")
-	return &Receiver{cfg: cfg, runs: map[string]*receiving{}}
+	return &Receiver{cfg: cfg, runs: map[string]*receiving{}, lasts: map[string]uint64{}}
 }
 
 // refusal is an answer that is no success.
@@ -154,6 +159,7 @@ func (r *Receiver) receive(w http.ResponseWriter, req *http.Request) error {
 			return refuse(http.StatusUnauthorized, "it was sent %v from now", skew)
 		}
 	}
+	body.begin()
 	if !plainID.MatchString(h.RecordingID) || h.Connection > maxConnection {
 		return refuse(http.StatusBadRequest, "recording %q, connection %d", h.RecordingID, h.Connection)
 	}
@@ -194,7 +200,8 @@ func (r *Receiver) enter(id string, connection int) (*receiving, error) {
 	}
 	run := r.runs[id]
 	if run == nil {
-		run = &receiving{}
+		last, known := r.lasts[id]
+		run = &receiving{last: last, known: known}
 		r.runs[id] = run
 	}
 	run.users++
@@ -207,9 +214,20 @@ func (r *Receiver) enter(id string, connection int) (*receiving, error) {
 func (r *Receiver) leave(id string, run *receiving) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if run.users--; run.users == 0 {
-		delete(r.runs, id)
+	if run.users--; run.users > 0 {
+		return
 	}
+	delete(r.runs, id)
+	if !run.known {
+		return
+	}
+	for other := range r.lasts {
+		if len(r.lasts) < maxLasts {
+			break
+		}
+		delete(r.lasts, other) // its folder is read again, should it go on
+	}
+	r.lasts[id] = run.last
 }
 
 // store writes a connection to its file, and syncs it.
@@ -238,7 +256,7 @@ func (r *Receiver) store(in *Reader, run *receiving) error {
 	out := &signed{w: bufio.NewWriterSize(f, 64<<10), checked: r.cfg.Secret != "", left: r.cfg.MaxBytes - used}
 	err = out.add(in.Preamble())
 	if err == nil {
-		err = out.commit()
+		err = out.commit(func([]byte) error { return nil })
 	}
 	if err == nil {
 		err = r.records(in, run, out)
@@ -286,34 +304,48 @@ func (r *Receiver) records(in *Reader, run *receiving, out *signed) error {
 		if err := out.add(rec.Raw); err != nil {
 			return err
 		}
-		n := Notice{Header: h, Record: rec}
-		if rec.Seq > 0 {
-			if run.known && rec.Seq <= run.last {
-				continue // it came before
-			}
-			if run.known && rec.Seq > run.last+1 {
-				n.Missing = rec.Seq - run.last - 1
-			}
-			run.last, run.known = rec.Seq, true
+		if out.checked && rec.Kind != KindSignature {
+			continue // nobody is told of what may be somebody else's
 		}
-		switch rec.Kind {
-		case KindSignature:
-			whole = in.ended
-			if err := out.commit(); err != nil {
-				return err
+		whole = in.ended && rec.Kind == KindSignature
+		if err := out.commit(func(b []byte) error { return r.tell(h, run, b) }); err != nil {
+			return err
+		}
+		// What was signed a second ago is in the system's hands.
+		if now := r.cfg.Now(); whole || now.Sub(flushed) >= time.Second {
+			flushed = now
+			if err := out.w.Flush(); err != nil {
+				return fmt.Errorf("store stream: %w", err)
 			}
-			// What was signed a second ago is in the system's hands.
-			if now := r.cfg.Now(); whole || now.Sub(flushed) >= time.Second {
-				flushed = now
-				if err := out.w.Flush(); err != nil {
-					return fmt.Errorf("store stream: %w", err)
-				}
-			}
-		case KindEvent, KindGap, KindEnd:
-			r.cfg.Notice(n)
-		case KindHeader, KindRTP, KindRTCP:
 		}
 	}
+}
+
+// tell tells of records that were checked, without those that came before. They
+// are read a second time for it: kept as they were read the first time, they
+// would take many times their bytes.
+func (r *Receiver) tell(h Header, run *receiving, b []byte) error {
+	for payload := range records(b) {
+		n := Notice{Header: h, Record: Record{Kind: Kind(payload[0])}}
+		if err := (&Reader{}).parse(&n.Record, payload[1:]); err != nil {
+			return err
+		}
+		if seq := n.Record.Seq; seq > 0 {
+			if run.known && seq <= run.last {
+				continue // it came before
+			}
+			if run.known && seq > run.last+1 {
+				n.Missing = seq - run.last - 1
+			}
+			run.last, run.known = seq, true
+		}
+		switch n.Record.Kind {
+		case KindEvent, KindGap, KindEnd:
+			r.cfg.Notice(n)
+		case KindHeader, KindRTP, KindRTCP, KindSignature:
+		}
+	}
+	return nil
 }
 
 // signed writes what is signed, and holds what is not yet.
@@ -332,33 +364,34 @@ func (s *signed) add(b []byte) error {
 		return refuse(http.StatusBadRequest, "%d bytes came without a signature", s.held.Len())
 	}
 	s.held.Write(b)
-	if !s.checked {
-		return s.commit()
-	}
 	return nil
 }
 
-func (s *signed) commit() error {
-	if _, err := s.held.WriteTo(s.w); err != nil {
+// commit writes what is held, and hands it on.
+func (s *signed) commit(tell func(b []byte) error) error {
+	defer s.held.Reset()
+	if _, err := s.w.Write(s.held.Bytes()); err != nil {
 		return fmt.Errorf("store stream: %w", err)
 	}
-	return nil
+	return tell(s.held.Bytes())
 }
 
-// timed reads a body whose sender has to say something now and then.
+// timed reads a body whose sender has to say something now and then, and its
+// preamble within one such time.
 type timed struct {
 	r       io.Reader
 	control *http.ResponseController
 	idle    time.Duration
 	now     func() time.Time
 	set     time.Time
+	begun   bool // the preamble is the sender's
 
 	mu      sync.Mutex
 	stopped bool
 }
 
 func (t *timed) Read(b []byte) (int, error) {
-	if now := t.now(); now.Sub(t.set) >= t.idle/4 {
+	if now := t.now(); t.set.IsZero() || t.begun && now.Sub(t.set) >= t.idle/4 {
 		t.set = now
 		t.mu.Lock()
 		if !t.stopped {
@@ -368,6 +401,9 @@ func (t *timed) Read(b []byte) (int, error) {
 	}
 	return t.r.Read(b)
 }
+
+// begin lets each read have its own time from now on.
+func (t *timed) begin() { t.begun, t.set = true, time.Time{} }
 
 // stop ends the reading, from another goroutine, while the request is served.
 func (t *timed) stop() {
