@@ -44,13 +44,33 @@ func (s *Store) putFile(ctx context.Context, key string, r io.Reader, durable bo
 	if err == nil {
 		err = name(f, path)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nameCopy(f, path, durable)
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
+	}
+	if err == nil && durable {
+		err = syncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
 	return nil
+}
+
+// syncFolder has the names in a folder outlive a loss of power, as fsync(2) of
+// a file alone does not.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) { // a file system whose folders need none
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
 
 // unnamed makes a file without a name in a folder, which is made if it is
@@ -62,7 +82,7 @@ func unnamed(dir string) (*os.File, error) {
 			break
 		}
 		var fd int
-		if fd, err = unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600); err == nil {
+		if fd, err = unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err == nil {
 			return os.NewFile(uintptr(fd), dir), nil
 		}
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL) {
@@ -92,4 +112,34 @@ func name(f *os.File, path string) error {
 		return err
 	}
 	return nil
+}
+
+// nameCopy is name where that finds no way: /proc is not there, or the folder
+// was removed by who tidies up. What was read of the body is in f alone, so the
+// object is copied from it.
+func nameCopy(f *os.File, path string, durable bool) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	tmp := path + "." + strconv.FormatInt(time.Now().UnixNano(), 16) + ".tmp"
+	out, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Seek(0, io.SeekStart); err == nil {
+		_, err = io.Copy(out, f)
+	}
+	if err == nil && durable {
+		err = out.Sync()
+	}
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
 }

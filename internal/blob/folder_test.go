@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
 	"testing/iotest"
@@ -48,6 +49,27 @@ func TestOfAnUnfinishedObjectNothingIsThere(t *testing.T) {
 	broken := errors.New("broken")
 	if err := s.PutFrom(t.Context(), "b.mp4", iotest.ErrReader(broken), ""); !errors.Is(err, broken) || len(files()) != 1 {
 		t.Errorf("%v, files %v", err, files())
+	}
+}
+
+// Who tidies up may remove the folder while an object of it is written.
+func TestAnObjectIsThereThoughItsFolderWasRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := Open(t.Context(), Config{URL: "file://" + dir, Key: testKey})
+	noErr(t, err)
+	t.Cleanup(func() { noErr(t, s.Close()) })
+	body := io.MultiReader(bytes.NewReader([]byte("a movie")), readerFunc(func([]byte) (int, error) {
+		noErr(t, os.Remove(filepath.Join(dir, "a")))
+		return 0, io.EOF
+	}))
+	noErr(t, s.PutFrom(t.Context(), "a/movie.mp4", body, ""))
+	got, err := s.Get(t.Context(), "a/movie.mp4")
+	if noErr(t, err); string(got) != "a movie" {
+		t.Errorf("there is %q", got)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "a")); err != nil || len(left) != 1 {
+		t.Errorf("in its folder: %v, %v", left, err)
 	}
 }
 
