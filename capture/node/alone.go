@@ -34,8 +34,12 @@ func (n *Node) lookAlone(ctx context.Context, cid, sessionID string) error {
 			if !due { // somebody came just now
 				return nil
 			}
+			// What fails is tried again, so it is still waited until then.
+			if err := n.endAlone(ctx, cid, sessionID); err != nil {
+				return err
+			}
 			n.notAlone(sessionID)
-			return n.endAlone(ctx, cid, sessionID)
+			return nil
 		})
 	})
 	n.alone[sessionID] = timer

@@ -2,8 +2,12 @@ package node
 
 import (
 	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"stillwatch/capture/call"
 	"stillwatch/internal/event"
@@ -95,5 +99,37 @@ func TestWhoIsAloneFromTheBeginningMayWait(t *testing.T) {
 		if r.calls.saw("end default:a") || r.node.waitsAlone("s1") {
 			t.Errorf("%s, and the call ends", name)
 		}
+	}
+}
+
+// refuseOnce fails the first query that ends a call.
+type refuseOnce struct{ refused atomic.Bool }
+
+func (h *refuseOnce) BeforeQuery(ctx context.Context, ev *bun.QueryEvent) context.Context {
+	if strings.HasPrefix(ev.Query, "UPDATE") && strings.Contains(ev.Query, "ended_at") && strings.Contains(ev.Query, "calls") && h.refused.CompareAndSwap(false, true) {
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		return gone
+	}
+	return ctx
+}
+
+func (h *refuseOnce) AfterQuery(context.Context, *bun.QueryEvent) {}
+
+// A database that refuses once does not let the last one stay for ever.
+func TestTheLastIsHungUpThoughTheDatabaseRefusesOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "available")
+	if err := r.node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h := &refuseOnce{}
+	r.db.DB = r.db.WithQueryHook(h)
+	r.node = r.newNode(t)
+	leave, ann, _ := twoOf(t, r, time.Millisecond)
+	leave(ann, "left")
+	testkit.Eventually(t, 20*time.Second, func() bool { return r.calls.saw("end default:a") })
+	if !h.refused.Load() || r.call(t).EndedAt.IsZero() || r.node.waitsAlone("s1") {
+		t.Errorf("refused %t, call %+v", h.refused.Load(), r.call(t))
 	}
 }
