@@ -40,6 +40,15 @@ func (r *Recorder) armAgain(ctx context.Context, tx bun.Tx, run db.RecordingRow,
 		return nil
 	}
 	now := db.At(r.cfg.Now())
+	on, err := tx.NewSelect().Model((*db.RecordingRow)(nil)).Where("cid = ?", run.CID).Where("type = ?", run.Type).
+		Where("lane = ?", db.LaneBusiness).Where("state = ?", db.RecordingOn).Where("session_id <> ?", run.SessionID).
+		Where("(armed_until = 0 OR armed_until > ?)", now).Exists(ctx)
+	if err != nil {
+		return fmt.Errorf("look for other orders of %s: %w", run.CID, err)
+	}
+	if on { // it was ordered anew meanwhile
+		return nil
+	}
 	next := run
 	next.ID, next.SessionID, next.Node, next.State = event.DeriveID("recording again", run.ID), "", r.cfg.Node, db.RecordingOn
 	next.StartedAt, next.CreatedAt, next.UpdatedAt, next.ArmedUntil = now, now, now, db.At(until)

@@ -1,10 +1,13 @@
 package recorder
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"testing"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
@@ -153,4 +156,52 @@ func TestAnOrderHoldsOnNoLongerThanItMay(t *testing.T) {
 			w.idle()
 		})
 	}
+}
+
+// An order that was given anew stands for the one of the session before.
+func TestAnOrderThatWasGivenAnewIsNotKeptTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Individual = recording.ModeAvailable })
+	first := ordered(w)
+	anew := recording.Order{CID: "default:again", Type: recording.TypeIndividual, By: "ben"}
+	if _, err := w.Desk().Start(t.Context(), anew); err != nil { // which drops what was kept
+		t.Fatal(err)
+	}
+	w.exec("DELETE FROM recordings WHERE id = '" + event.DeriveID("recording again", first.ID) + "'")
+	err := w.db.InTx(t.Context(), func(ctx context.Context, tx bun.Tx) error { return w.armAgain(ctx, tx, first, time.Now()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runs := w.runs("default:again"); len(runs) != 2 {
+		t.Errorf("runs: %+v", runs)
+	}
+}
+
+// Who stops an order while a session takes it on ends the session's run, not
+// one that nobody came to.
+func TestAStopDoesNotDiscardWhatASessionHasTakenOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *recording.Plan) { p.Individual = recording.ModeAvailable })
+	w.makeCall("race")
+	if _, err := w.Desk().Start(t.Context(), recording.Order{CID: "default:race", Type: recording.TypeIndividual, By: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	stale := w.runs("default:race")[0]
+	s := w.session("race", time.Now())
+	s.settle()
+	err := w.db.InTx(t.Context(), func(ctx context.Context, tx bun.Tx) error { return w.endRun(ctx, tx, &stale, time.Now()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run := w.runs("default:race")[0]; run.State != db.RecordingOn || run.SessionID != s.info.SessionID {
+		t.Errorf("the session's run: %+v", run)
+	}
+	if err := w.Desk().Stop(t.Context(), "default:race", recording.TypeIndividual, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if run := w.runs("default:race")[0]; run.State == db.RecordingOn {
+		t.Errorf("stopped: %+v", run)
+	}
+	s.end(time.Second)
+	w.idle()
 }

@@ -247,17 +247,22 @@ func (r *Recorder) nodeOf(ctx context.Context, tx bun.Tx, sessionID string) (nod
 // of the evidence lane are the policy's.
 func (r *Recorder) stop(ctx context.Context, cid, recordingType, _ string) error {
 	now := r.cfg.Now()
-	var stopped []db.RecordingRow
 	err := r.cfg.DB.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		stopped = nil
-		err := tx.NewSelect().Model(&stopped).Where("cid = ?", cid).Where("type = ?", recordingType).
-			Where("lane = ?", db.LaneBusiness).Where("state = ?", db.RecordingOn).Scan(ctx)
-		if err != nil {
-			return fmt.Errorf("read runs of %s: %w", cid, err)
-		}
-		for i := range stopped {
-			if err := r.endRun(ctx, tx, &stopped[i], now); err != nil {
-				return err
+		// A session that begins may take one on between the two: it is read anew.
+		for range 3 {
+			var on []db.RecordingRow
+			err := tx.NewSelect().Model(&on).Where("cid = ?", cid).Where("type = ?", recordingType).
+				Where("lane = ?", db.LaneBusiness).Where("state = ?", db.RecordingOn).Scan(ctx)
+			if err != nil {
+				return fmt.Errorf("read runs of %s: %w", cid, err)
+			}
+			if len(on) == 0 {
+				break
+			}
+			for i := range on {
+				if err := r.endRun(ctx, tx, &on[i], now); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -281,13 +286,15 @@ func (r *Recorder) syncCall(cid string) {
 const settle = 2 * time.Second
 
 // endRun ends a run that is on, and orders its files to be made. A run that
-// was armed and never began is discarded.
+// was armed and never began is discarded. One that has ended, or that a session
+// took on since it was read, stays as it is.
 func (r *Recorder) endRun(ctx context.Context, tx bun.Tx, run *db.RecordingRow, at time.Time) error {
 	run.StoppedAt, run.UpdatedAt, run.State = db.At(at), db.At(r.cfg.Now()), db.RecordingProcessing
 	if run.SessionID == "" {
 		run.State, run.FinishedAt, run.Error = db.RecordingDiscarded, db.At(at), "nobody came to the call before it was stopped or over"
 	}
-	res, err := tx.NewUpdate().Model(run).Column("stopped_at", "updated_at", "state", "finished_at", "error").WherePK().Where("state = ?", db.RecordingOn).Exec(ctx)
+	res, err := tx.NewUpdate().Model(run).Column("stopped_at", "updated_at", "state", "finished_at", "error").WherePK().Where("state = ?", db.RecordingOn).
+		Where("session_id = ?", run.SessionID).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("end run %s: %w", run.ID, err)
 	}
