@@ -310,7 +310,7 @@ func (t *task) mixed(ctx context.Context, movie int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return path, s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: res.From, To: res.To, Tracks: t.sounds(s)})
+		return path, s.MixAudio(ctx, media.MixOptions{Path: path, Format: "wav", From: res.From, To: res.To, Tracks: t.sounds(s)})
 	}
 	return "", nil
 }

@@ -136,7 +136,7 @@ func (t *task) early(ctx context.Context) (*db.RecordingFileRow, error) {
 // that of the whole, which takes longer, to the sample.
 func (t *task) earlySound(ctx context.Context, s *media.Session, w media.Span, until time.Duration, dir string) (string, error) {
 	path, to := filepath.Join(dir, "early.wav"), min(w.From+until+composite.EarlySound, w.To)
-	err := s.MixAudio(ctx, media.MixOptions{Path: path, Format: t.soundFormat(), From: w.From, To: to, Tracks: t.sounds(s)})
+	err := s.MixAudio(ctx, media.MixOptions{Path: path, Format: "wav", From: w.From, To: to, Tracks: t.sounds(s)})
 	if errors.Is(err, media.ErrNoSound) {
 		return "", nil
 	}

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -136,5 +137,30 @@ func TestOpusIsOggByAnotherName(t *testing.T) {
 	}
 	if want := (map[string]int{"opus .opus ogg opus": 2, "ogg .ogg ogg opus": 2, "wav .wav wav pcm_s16le": 1}); !maps.Equal(got, want) {
 		t.Errorf("sound as %v, want %v", got, want)
+	}
+}
+
+// The sound of a movie is of 16 bits also where it has to be mixed again.
+func TestAMoviesSoundIsMixedAgainAsBefore(t *testing.T) {
+	t.Parallel()
+	var w *world
+	w = newWorld(t, func(p *recording.Plan) { oneMovie(p); p.SoundFormat = "wav-8bit" }, func(c *Config) {
+		c.KeepWork = true
+		c.begun = func(kind string) {
+			if kind != stepJoin {
+				return
+			}
+			sounds, err := filepath.Glob(filepath.Join(w.dir, "recordings", "work", "*", movieDir(0), soundName))
+			if err != nil || len(sounds) != 1 || os.Remove(sounds[0]) != nil {
+				t.Errorf("sounds %v, %v", sounds, err)
+			}
+		}
+	})
+	s := w.short("bits")
+	s.end(2 * time.Second)
+	run := w.until("default:bits", db.RecordingReady, time.Minute)
+	head, err := os.ReadFile(filepath.Join(w.workDir(run.ID), movieDir(0), soundName))
+	if err != nil || len(head) < 36 || binary.LittleEndian.Uint16(head[34:]) != 16 {
+		t.Errorf("sound of %d bytes, %v", len(head), err)
 	}
 }
