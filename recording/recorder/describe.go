@@ -162,7 +162,7 @@ func (t *task) describe(ctx context.Context, all []stored) ([]output, error) {
 	var out []output
 	from, to := span(all)
 	if t.run.Type == recording.TypeRaw {
-		side, err := t.rawSidecar(all, from, to)
+		side, err := t.rawSidecar(ctx, all, from, to)
 		return []output{{Parts: []string{side}, Kind: kindMetadata, Format: "json", From: from, To: to}}, err
 	}
 	side, err := t.sidecar(ctx, all, from, to)

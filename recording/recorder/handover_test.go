@@ -23,6 +23,7 @@ import (
 	"stillwatch/internal/testkit"
 	"stillwatch/recording"
 	"stillwatch/recording/handover"
+	"stillwatch/recording/job"
 )
 
 // sharing makes a machine hand over, one step at a time.
@@ -276,9 +277,9 @@ func TestAKilledMachinesChunkIsTakenOver(t *testing.T) {
 func TestAnotherMachineFinishesWhatTheFirstHandedOver(t *testing.T) {
 	t.Parallel()
 	var a *world
-	a = newPlace(t, func(p *recording.Plan) { oneMovie(p); p.Individual = recording.ModeAutoOn }, func(c *Config) {
+	a = newPlace(t, func(p *recording.Plan) { oneMovie(p); p.Individual, p.Raw = recording.ModeAutoOn, recording.ModeAutoOn }, func(c *Config) {
 		c.begun = func(kind string) {
-			if kind == stepChunk || kind == stepSplit {
+			if kind == stepChunk || kind == stepSplit || kind == stepDump {
 				a.handedOver(a.sessionID())
 			}
 		}
@@ -292,10 +293,11 @@ func TestAnotherMachineFinishesWhatTheFirstHandedOver(t *testing.T) {
 		c.late = time.Millisecond
 		c.Now = func() time.Time { return time.Now().Add(30 * time.Second) } // the first one's leases are over
 	})
-	runs := a.ready("default:alone", 2)
+	runs := a.ready("default:alone", 3)
 	for _, run := range runs {
 		files := a.files(run.ID)
-		if run.Type == recording.TypeComposite && len(files[kindMovie]) != 1 || run.Type == recording.TypeIndividual && len(files[kindVideo]) != 3 {
+		if run.Type == recording.TypeComposite && len(files[kindMovie]) != 1 || run.Type == recording.TypeIndividual && len(files[kindVideo]) != 3 ||
+			run.Type == recording.TypeRaw && (len(files[kindRaw]) != 6 || len(files[kindMetadata]) != 1) {
 			t.Errorf("files of %s: %v", run.Type, files)
 		}
 		for _, all := range files {
@@ -551,6 +553,63 @@ func TestPacketsThatWereChangedAreNotTaken(t *testing.T) {
 	a.until("default:changed", db.RecordingReady, 3*time.Minute)
 	a.emptied()
 	b.gone()
+}
+
+// What another machine made and was damaged in the store is made again, as what
+// is not there.
+func TestWhatWasMadeAndIsDamagedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	free := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(free)
+	var a *world
+	a = newYard(t, oneMovie, func(c *Config) {
+		c.begun = func(kind string) {
+			switch kind {
+			case stepChunk, stepSound:
+				a.handedOver(a.sessionID())
+			case stepJoin:
+				<-hold
+			}
+		}
+	})
+	s := a.coming("damaged")
+	a.handedOver(s.info.SessionID)
+	a.untilDone(stepSound, "")
+	for _, key := range a.inStore() {
+		if !strings.HasSuffix(key, soundName) {
+			continue
+		}
+		if err := a.objects.Upload(t.Context(), key, strings.NewReader("something else"), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := a.other("n2", sharing, func(c *Config) { c.WorkerOnly = true })
+	run := a.until("default:damaged", db.RecordingProcessing, time.Minute)
+	rows, err := a.queue.Of(t.Context(), a.db, run.ID, stepSound)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%d mixes, %v", len(rows), err)
+	}
+	j := &job.Job{RecordingJobRow: rows[0]}
+	at := &task{r: b.Recorder, job: j, run: run, log: b.log, dir: t.TempDir()}
+	if err := at.bring(t.Context(), rows[0]); err != nil {
+		t.Errorf("brought: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(at.dir, movieDir(0), soundName)); !os.IsNotExist(err) {
+		t.Errorf("what is damaged lies here: %v", err)
+	}
+	if !a.ownStep(t.Context(), j) || b.ownStep(t.Context(), j) {
+		t.Error("a step is of the machine that carried the call")
+	}
+	if !b.canBegin(t.Context(), b.db, run) {
+		t.Error("what is handed over can be made again")
+	}
+	free()
+	a.until("default:damaged", db.RecordingReady, 3*time.Minute)
+	a.emptied()
+	if b.canBegin(t.Context(), b.db, run) {
+		t.Error("what is gone can be made again")
+	}
 }
 
 // What one machine announces wakes the workers of another.

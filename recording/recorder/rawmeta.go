@@ -1,7 +1,9 @@
 package recorder
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,8 +51,11 @@ type rawEntry struct {
 
 // rawSidecar writes the metadata of what a raw recording consists of. Of whom
 // the plan omits there is nothing in it.
-func (t *task) rawSidecar(all []stored, from, to time.Duration) (string, error) {
-	reader, err := t.r.openRaw(t.run.SessionID)
+func (t *task) rawSidecar(ctx context.Context, all []stored, from, to time.Duration) (string, error) {
+	reader, err := t.r.openPackets(ctx, t.run.SessionID)
+	if t.r.away(err) || errors.Is(err, errNotHere) || ctx.Err() != nil && err != nil {
+		return "", err
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errPackets, err)
 	}

@@ -47,11 +47,12 @@ func keyring(t *testing.T) (gpg func(args ...string) []byte, key string) {
 	return gpg, string(gpg("--armor", "--export"))
 }
 
-// plaintext lists the files that hold a movie, a picture, sound or metadata.
+// plaintext lists the files that hold a movie, a picture, sound or metadata. In
+// sealed packets three bytes that look like a picture come by chance.
 func (w *world) plaintext() (left []string) {
 	w.t.Helper()
 	err := filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), "x.db") {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), "x.db") || filepath.Ext(path) == ".rtp" {
 			return err
 		}
 		text, err := os.ReadFile(path)

@@ -17,6 +17,7 @@ import (
 	"stillwatch/internal/db"
 	"stillwatch/internal/event"
 	"stillwatch/recording/composite"
+	"stillwatch/recording/handover"
 	"stillwatch/recording/job"
 )
 
@@ -244,6 +245,11 @@ func (t *task) bring(ctx context.Context, made db.RecordingJobRow) error {
 		}
 		to := filepath.Join(t.dir, f)
 		err := p.Fetch(ctx, madeName(made, f), to, 2*t.r.cfg.SpoolBytes)
+		if errors.Is(err, handover.ErrChanged) || errors.Is(err, handover.ErrTooLarge) {
+			// It is of no more use than one that is not there.
+			t.log.Warn("what another machine made is damaged", "step", made.Kind, "file", f, "err", err)
+			err = blob.ErrNotFound
+		}
 		if errors.Is(err, blob.ErrNotFound) {
 			if made.Kind != stepChunk { // which is looked at before it is used
 				_ = os.Remove(to)

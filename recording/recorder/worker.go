@@ -117,7 +117,11 @@ func (r *Recorder) failed(j *job.Job, cause error, log *slog.Logger) {
 	if errors.Is(cause, errNotHere) && r.cfg.Now().Sub(j.CreatedAt.Time) < r.cfg.StoreFor {
 		log.Warn("what was handed over cannot be read here; the step is left to others", "err", cause)
 		r.rest()
-		if err := r.queue.Postpone(ctx, j, cause, 0); err != nil {
+		pause := time.Duration(0)
+		if r.ownStep(ctx, j) { // which resting does not keep from this machine
+			pause = storePause
+		}
+		if err := r.queue.Postpone(ctx, j, cause, pause); err != nil {
 			log.Warn("step is free again when its lease ends", "err", err)
 		}
 		return
@@ -142,6 +146,12 @@ func (r *Recorder) failed(j *job.Job, cause error, log *slog.Logger) {
 	default:
 		log.Warn("step failed and is tried again", "err", cause, "attempt", j.Attempts+1)
 	}
+}
+
+// ownStep tells whether a step is of a call that this machine carried.
+func (r *Recorder) ownStep(ctx context.Context, j *job.Job) bool {
+	own, err := r.cfg.DB.NewSelect().Model((*db.RecordingRow)(nil)).Where("id = ?", j.RecordingID).Where("node = ?", r.cfg.Node).Exists(ctx)
+	return own || err != nil
 }
 
 // step does a step and stores its result.
