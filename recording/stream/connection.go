@@ -293,6 +293,7 @@ func (c *connection) flush() (n int, err error) {
 		gap := hasGap(b)
 		s.mu.Lock()
 		s.q.give(b)
+		s.prune(s.recent.first())
 		s.mu.Unlock()
 		if err == nil {
 			err = c.sign()

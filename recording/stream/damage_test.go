@@ -88,7 +88,7 @@ func TestLargeStatesAreSignedInParts(t *testing.T) {
 	for n := range maxUnsigned/size + 10 {
 		s.Note(raw.Entry{Kind: raw.Joined, UserSessionID: string(rune('A' + n)), Name: strings.Repeat("n", size)})
 	}
-	s.connection = 1 // whose successors tell the state
+	s.connection, s.sent = 1, 1 // a connection that goes on tells the state
 	s.Start(t.Context())
 	t.Cleanup(func() { _ = s.Close() })
 	s.End(Ended, started)

@@ -104,6 +104,7 @@ type Sender struct {
 	dropped bool // events were lost: the state is told anew
 	end     End
 	tracks  []*Track // in the order of their numbers
+	ended   int      // of them
 	number  uint32
 	people  map[string]raw.Entry // by connection
 	muted   map[string]raw.Entry // by track
@@ -262,8 +263,9 @@ func (s *Sender) Note(e raw.Entry) {
 	case raw.Removed:
 		delete(s.muted, e.TrackID)
 		for _, t := range s.tracks {
-			if t.info.TrackID == e.TrackID {
+			if t.info.TrackID == e.TrackID && !t.over {
 				t.over, t.last = true, s.q.seq+1
+				s.ended++
 			}
 		}
 	case raw.Added, raw.Started, raw.Stopped, raw.Flagged, raw.Lost, raw.Ended:
@@ -308,6 +310,12 @@ func (s *Sender) Track(info raw.StreamInfo) *Track {
 	if s.over {
 		t.over = true
 		return t
+	}
+	if len(s.tracks) >= maxStreams { // while the receiver is away: it is not told again of the oldest
+		if n := slices.IndexFunc(s.tracks, func(t *Track) bool { return t.over }); n >= 0 {
+			s.tracks = slices.Delete(s.tracks, n, n+1)
+			s.ended--
+		}
 	}
 	s.tracks = append(s.tracks, t)
 	s.tell(t.event())
@@ -362,7 +370,7 @@ func (s *Sender) state(before uint64) []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dropped = false
-	s.tracks = slices.DeleteFunc(s.tracks, func(t *Track) bool { return t.over && t.last < before })
+	s.prune(before)
 	var out []Event
 	for _, m := range []map[string]raw.Entry{s.people, s.muted} {
 		for _, e := range slices.SortedFunc(maps.Values(m), func(a, b raw.Entry) int { return cmp.Compare(a.At, b.At) }) {
@@ -376,6 +384,21 @@ func (s *Sender) state(before uint64) []Event {
 		out = append(out, s.speaker)
 	}
 	return out
+}
+
+// prune forgets streams that ended before the number: nothing of them comes any
+// more, nor again. The mutex is held.
+func (s *Sender) prune(before uint64) {
+	if s.ended == 0 {
+		return
+	}
+	s.tracks = slices.DeleteFunc(s.tracks, func(t *Track) bool {
+		gone := t.over && t.last < before
+		if gone {
+			s.ended--
+		}
+		return gone
+	})
 }
 
 // missed tells whether events were dropped and the gap is told.

@@ -81,6 +81,7 @@ type unpacker struct {
 	// come; batch are the bytes since.
 	sent, mark uint64
 	batch      int
+	full       bool // streams were left out
 }
 
 type unpacking struct {
@@ -190,7 +191,11 @@ func (u *unpacker) event(e Event) error {
 			return nil
 		}
 		if len(u.tracks) >= maxStreams {
-			return fmt.Errorf("%w: more than %d streams", ErrFormat, maxStreams)
+			if !u.full {
+				u.full = true
+				u.problem("there are more than %d streams: those after are left out", maxStreams)
+			}
+			return nil
 		}
 		w, err := u.w.Stream(*e.Stream)
 		if err != nil {
