@@ -2,7 +2,7 @@
 GO      ?= go
 BIN     := bin/stillwatch
 TOOLS   := build/tools
-GOTEST  := $(GO) test -timeout 15m
+GOTEST  := $(GO) test -timeout 30m
 export GOFLAGS := -buildvcs=false
 
 .DEFAULT_GOAL := help

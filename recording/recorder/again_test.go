@@ -39,7 +39,7 @@ func ordered(w *world) db.RecordingRow {
 	s.settle()
 	s.play("ada", actor{tone: w.tone(400), to: time.Second})
 	s.end(time.Second)
-	testkit.Eventually(w.t, time.Minute, func() bool { return w.runs("default:again")[0].State != db.RecordingOn }, "the run ends")
+	testkit.Eventually(w.t, 4*time.Minute, func() bool { return w.runs("default:again")[0].State != db.RecordingOn }, "the run ends")
 	return w.runs("default:again")[0]
 }
 

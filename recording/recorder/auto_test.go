@@ -43,16 +43,16 @@ func TestADatabaseThatRefusesIsAskedAgain(t *testing.T) {
 			l := w.Recorder.session(s.info.SessionID)
 			if c.over {
 				s.end(2 * time.Second)
-				testkit.Eventually(t, time.Minute, func() bool { return w.Recorder.session(s.info.SessionID) == nil }, "the session is over")
+				testkit.Eventually(t, 4*time.Minute, func() bool { return w.Recorder.session(s.info.SessionID) == nil }, "the session is over")
 				w.accept()
 			} else {
 				w.accept()
 				l.do(l.roll)
 				s.settle()
-				w.until("default:refused", db.RecordingOn, time.Minute)
+				w.until("default:refused", db.RecordingOn, 4*time.Minute)
 				s.end(2 * time.Second)
 			}
-			run := w.until("default:refused", db.RecordingReady, time.Minute)
+			run := w.until("default:refused", db.RecordingReady, 4*time.Minute)
 			if movies := w.files(run.ID)[kindMovie]; len(movies) != 1 || run.StartedAt.Sub(s.info.StartedAt).Abs() > time.Millisecond {
 				t.Errorf("%d movies of a run that began at %s, the call at %s", len(movies), run.StartedAt, s.info.StartedAt)
 			}

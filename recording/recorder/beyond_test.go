@@ -28,17 +28,17 @@ func TestWhatEvidenceShowsBesides(t *testing.T) {
 	s.play("bob", actor{clip: w.clip("drawing", event.VP8), to: 2 * time.Second})
 	w.flag(s.info, "bob")
 	s.end(2 * time.Second)
-	run := w.until("default:besides", db.RecordingReady, time.Minute)
+	run := w.until("default:besides", db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	text, err := os.ReadFile(w.path(files[kindMetadata][0].ObjectKey))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var side archive.Sidecar
-	if err := json.Unmarshal(text, &side); err != nil || len(side.Videos) != 2 {
+	if err := json.Unmarshal(text, &side); err != nil || len(side.Videos) != 3 {
 		t.Fatalf("%s, %v", text, err)
 	}
-	for _, v := range side.Videos {
+	for _, v := range side.Videos { // the movie is nobody's, and blurred
 		if v.Unblurred != (v.UserID == "ada") {
 			t.Errorf("of %s the metadata says %v", v.UserID, v.Unblurred)
 		}

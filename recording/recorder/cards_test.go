@@ -45,7 +45,7 @@ func TestWhoOnlySpeaksIsACard(t *testing.T) {
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
 	s.play("ben", actor{tone: w.tone(600), to: 2 * time.Second})
 	s.end(2 * time.Second)
-	run := w.until("default:cards", db.RecordingReady, time.Minute)
+	run := w.until("default:cards", db.RecordingReady, 4*time.Minute)
 	tiles := at(t, w.shown(run.ID), time.Second).Tiles
 	if len(tiles) != 2 {
 		t.Fatalf("%d tiles of two people: %+v", len(tiles), tiles)
@@ -72,7 +72,7 @@ func TestACameraThatIsTurnedOffBecomesACard(t *testing.T) {
 	}
 	s.play("ben", actor{clip: w.clip("drawing", event.VP8), tone: w.tone(600), to: length})
 	s.end(length)
-	run := w.until("default:off", db.RecordingReady, time.Minute)
+	run := w.until("default:off", db.RecordingReady, 4*time.Minute)
 	movie := w.shown(run.ID)
 	for moment, camera := range map[time.Duration]bool{time.Second: true, 3 * time.Second: false, 5500 * time.Millisecond: true} {
 		tiles := at(t, movie, moment).Tiles
@@ -93,7 +93,7 @@ func TestOnesPicturesAreCopiedBesideTheCard(t *testing.T) {
 	w.Joined(s.info.SessionID, "us-ada0", "ada", "user", s.info.StartedAt)
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), from: 400 * time.Millisecond, to: 2 * time.Second})
 	s.end(2 * time.Second)
-	run := w.until("default:alone", db.RecordingReady, time.Minute)
+	run := w.until("default:alone", db.RecordingReady, 4*time.Minute)
 	if c := w.shown(run.ID).Chunks; len(c) != 1 || !c[0].Copy {
 		t.Errorf("chunks are %+v, want one that is copied", c)
 	}

@@ -42,7 +42,7 @@ func TestAnOrderIsOfTheSettingsOfItsMoment(t *testing.T) {
 	id := w.started(s, 0)
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
 	s.end(2 * time.Second)
-	w.until("default:stale", db.RecordingReady, time.Minute)
+	w.until("default:stale", db.RecordingReady, 4*time.Minute)
 	if tiles := at(t, w.shown(id), time.Second).Tiles; len(tiles) != 1 || tiles[0].StreamID == "" {
 		t.Errorf("tiles are %+v, want ada's camera", tiles)
 	}

@@ -34,7 +34,7 @@ func TestPicturesThatChangeWithoutEnd(t *testing.T) {
 	s.play("ada", actor{clip: &clip, tone: w.tone(400), to: length})
 	w.flag(s.info, "ada")
 	s.end(length)
-	run := w.until(s.info.CID, db.RecordingReady, 2*time.Minute)
+	run := w.until(s.info.CID, db.RecordingReady, 6*time.Minute)
 	files := w.files(run.ID)
 	if n := len(files[kindVideo]); n != media.MaxFiles || len(files[kindMovie]) != 1 {
 		t.Fatalf("%d files, %d movies", n, len(files[kindMovie]))
@@ -47,7 +47,8 @@ func TestPicturesThatChangeWithoutEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := side.Videos[len(side.Videos)-1]
+	// Behind those of the participant comes the movie.
+	last := side.Videos[len(side.Videos)-2]
 	if last.Encoded != "h264" || last.Changes != pictures-media.MaxFiles || last.LeftOut != 0 || side.Videos[0].Encoded != "" {
 		t.Errorf("metadata: %+v", last)
 	}

@@ -25,7 +25,7 @@ func TestTheFirstMinuteCanBeWatchedWhileTheRestIsMade(t *testing.T) {
 	s.play("ben", actor{clip: w.clip("drawing", event.VP8), from: time.Second, to: 130 * time.Second})
 	s.end(130 * time.Second)
 	var early db.RecordingFileRow
-	testkit.Eventually(t, 2*time.Minute, func() bool {
+	testkit.Eventually(t, 6*time.Minute, func() bool {
 		return w.db.NewSelect().Model(&early).Where("format = 'hls'").Scan(t.Context()) == nil
 	}, "the first minute is published")
 	var run db.RecordingRow
@@ -37,7 +37,7 @@ func TestTheFirstMinuteCanBeWatchedWhileTheRestIsMade(t *testing.T) {
 		t.Errorf("early playlist:\n%s", list)
 	}
 	was := w.segments(early)
-	run = w.until("default:early", db.RecordingReady, 2*time.Minute)
+	run = w.until("default:early", db.RecordingReady, 6*time.Minute)
 	files := w.files(run.ID)[kindMovie]
 	if len(files) != 2 {
 		t.Fatalf("movies: %+v", files)

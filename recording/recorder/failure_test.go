@@ -53,7 +53,7 @@ func (w *world) shortAt(id string, start time.Time) *scene {
 // failure waits for the one failure of a run and looks at what was told of it.
 func (w *world) failure(cid string, code int) (db.RecordingRow, event.RecordingFailed) {
 	w.t.Helper()
-	run := w.until(cid, db.RecordingFailed, 2*time.Minute)
+	run := w.until(cid, db.RecordingFailed, 6*time.Minute)
 	var body event.RecordingFailed
 	all := w.events(event.CallRecordingFailed)
 	if len(all) != 1 {
@@ -99,7 +99,7 @@ func (w *world) heals(run db.RecordingRow) map[string][]db.RecordingFileRow {
 	if err := w.Retry(w.t.Context(), run.ID); err != nil {
 		w.t.Fatal(err)
 	}
-	w.until(run.CID, db.RecordingReady, 2*time.Minute)
+	w.until(run.CID, db.RecordingReady, 6*time.Minute)
 	files := w.files(run.ID)
 	if n := len(w.events(event.CallRecordingReady)); n == 0 {
 		w.t.Error("nobody is told of the files")
@@ -114,11 +114,11 @@ func TestAStoreThatIsAwayIsWaitedFor(t *testing.T) {
 	w.objects.fail(func(string) error { return answer(http.StatusServiceUnavailable) })
 	s := w.short("away")
 	s.end(2 * time.Second)
-	run := w.until("default:away", db.RecordingProcessing, time.Minute)
-	testkit.Eventually(t, time.Minute, func() bool { return w.objects.refusals() >= 4 }, "tried more than once")
+	run := w.until("default:away", db.RecordingProcessing, 4*time.Minute)
+	testkit.Eventually(t, 4*time.Minute, func() bool { return w.objects.refusals() >= 4 }, "tried more than once")
 	w.kept(s)
 	w.objects.fail(nil)
-	w.until("default:away", db.RecordingReady, time.Minute)
+	w.until("default:away", db.RecordingReady, 4*time.Minute)
 	if files := w.files(run.ID); len(files[kindMovie]) != 1 || len(w.events(event.CallRecordingReady)) != 1 || len(w.events(event.CallRecordingFailed)) != 0 {
 		t.Errorf("files %+v", files)
 	}
@@ -197,16 +197,16 @@ func TestARealStoreThatAnswers503(t *testing.T) {
 	down.Store(true)
 	s := w.short("s3")
 	s.end(2 * time.Second)
-	testkit.Eventually(t, 2*time.Minute, func() bool { return refused.Load() >= 1 }, "the store was asked")
+	testkit.Eventually(t, 6*time.Minute, func() bool { return refused.Load() >= 1 }, "the store was asked")
 	since, away := time.Now(), storeAway(t)
-	testkit.Eventually(t, away+2*time.Minute, func() bool { return refused.Load() >= 6 && time.Since(since) >= away }, "the store was asked again and again")
+	testkit.Eventually(t, away+6*time.Minute, func() bool { return refused.Load() >= 6 && time.Since(since) >= away }, "the store was asked again and again")
 	w.kept(s)
-	if run := w.until("default:s3", db.RecordingProcessing, time.Minute); len(w.files(run.ID)) != 0 {
+	if run := w.until("default:s3", db.RecordingProcessing, 4*time.Minute); len(w.files(run.ID)) != 0 {
 		t.Errorf("files while the store is away: %+v", w.files(run.ID))
 	}
 	lasted := time.Since(since)
 	down.Store(false)
-	run := w.until("default:s3", db.RecordingReady, 2*time.Minute)
+	run := w.until("default:s3", db.RecordingReady, 6*time.Minute)
 	objects := map[string]int{}
 	for kind, files := range w.files(run.ID) {
 		for _, f := range files {
@@ -248,7 +248,7 @@ func TestAStoreThatRefusesIsReplacedByTheBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.short("backup").end(2 * time.Second)
-	run := w.until("default:backup", db.RecordingReady, time.Minute)
+	run := w.until("default:backup", db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	if run.ID != id || len(files[kindMovie]) != 1 || files[kindMovie][0].Storage != "" {
 		t.Errorf("run %s, want %s; files %+v", run.ID, id, files)
@@ -353,7 +353,7 @@ func TestWhatCannotBeReadIsNotDestroyed(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start(func(c *Config) { c.Seal = right })
-	w.until("default:spool", db.RecordingReady, time.Minute)
+	w.until("default:spool", db.RecordingReady, 4*time.Minute)
 	w.gone()
 }
 
@@ -386,11 +386,11 @@ func TestWhatCannotBeReadIsDecidedOver(t *testing.T) {
 		}
 	}
 	w.start()
-	run := w.until(flagged.info.CID, db.RecordingFailed, 2*time.Minute)
+	run := w.until(flagged.info.CID, db.RecordingFailed, 6*time.Minute)
 	if run.ErrorCode != CodePackets || !flagged.spools() {
 		t.Errorf("run %+v, packets kept: %t", run, flagged.spools())
 	}
-	testkit.Eventually(t, time.Minute, func() bool { return !plain.spools() }, "packets that nobody needs are gone")
+	testkit.Eventually(t, 4*time.Minute, func() bool { return !plain.spools() }, "packets that nobody needs are gone")
 }
 
 func TestACallWithoutSoundIsASilentMovie(t *testing.T) {
@@ -400,7 +400,7 @@ func TestACallWithoutSoundIsASilentMovie(t *testing.T) {
 	s := w.session("silent", time.Now())
 	s.play("ada", a)
 	s.end(time.Second)
-	run := w.until("default:silent", db.RecordingReady, time.Minute)
+	run := w.until("default:silent", db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	if len(files[kindMovie]) != 1 || hasStream(files[kindMovie][0], "audio") || !hasStream(files[kindMovie][0], "video") {
 		t.Errorf("files %+v", files)
@@ -418,7 +418,7 @@ func TestTheShortestCalls(t *testing.T) {
 		s := w.session("tiny", time.Now())
 		s.play("ada", a)
 		s.end(length)
-		run := w.until("default:tiny", db.RecordingReady, time.Minute)
+		run := w.until("default:tiny", db.RecordingReady, 4*time.Minute)
 		movie := w.files(run.ID)[kindMovie]
 		if len(movie) != 1 {
 			t.Fatalf("movies %+v", movie)
@@ -443,7 +443,7 @@ func TestTheShortestCalls(t *testing.T) {
 		if err := w.Retry(t.Context(), run.ID); err != nil {
 			t.Fatal(err)
 		}
-		testkit.Eventually(t, time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) == 2 }, "told again")
+		testkit.Eventually(t, 4*time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) == 2 }, "told again")
 	})
 	t.Run("with nobody", func(t *testing.T) {
 		t.Parallel()
@@ -479,12 +479,12 @@ func TestARunOfAMoment(t *testing.T) {
 	if err := w.Desk().Stop(t.Context(), "default:moment", recording.TypeComposite, "ada"); err != nil {
 		t.Fatal(err)
 	}
-	run := w.until("default:moment", db.RecordingProcessing, time.Minute)
+	run := w.until("default:moment", db.RecordingProcessing, 4*time.Minute)
 	run.StoppedAt = db.At(run.StartedAt.Add(8 * time.Millisecond)) // its first step has not begun
 	if _, err := w.db.NewUpdate().Model(&run).Column("stopped_at").WherePK().Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.until("default:moment", db.RecordingReady, time.Minute)
+	w.until("default:moment", db.RecordingReady, 4*time.Minute)
 	if movie := w.files(run.ID)[kindMovie]; len(movie) != 1 || movie[0].Media.V.Format.Duration > "0.5" {
 		t.Errorf("movies %+v", movie)
 	}
@@ -556,13 +556,13 @@ func TestNoRoomForPackets(t *testing.T) {
 			if full == "disk" { // all waits until the end
 				s.end(length)
 			}
-			testkit.Eventually(t, time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) == 1 }, "the loss is told of")
+			testkit.Eventually(t, 4*time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) == 1 }, "the loss is told of")
 			var body event.RecordingFailed
 			if err := w.events(event.CallRecordingFailed)[0].Decode(&body); err != nil || body.Error.Code != CodeLost {
 				t.Errorf("told %+v, %v", body, err)
 			}
 			s.end(length)
-			run := w.until("default:"+full, db.RecordingReady, 2*time.Minute)
+			run := w.until("default:"+full, db.RecordingReady, 6*time.Minute)
 			if files := w.files(run.ID); len(files[kindMovie]) != 1 {
 				t.Errorf("files %+v", files)
 			}

@@ -25,7 +25,7 @@ func TestTheCodecOfWebMIsThePlans(t *testing.T) {
 			p.CompositeFormats, p.WebMCodec, p.ShowNames = []string{"webm"}, codec, true
 		})
 		w.short(codec).end(2 * time.Second)
-		run := w.until("default:"+codec, db.RecordingReady, 2*time.Minute)
+		run := w.until("default:"+codec, db.RecordingReady, 6*time.Minute)
 		movie := w.files(run.ID)[kindMovie][0]
 		var got []string
 		for _, s := range movie.Media.V.Streams {
@@ -55,7 +55,7 @@ func TestIndividualFilesAreCounted(t *testing.T) {
 			s.play(fmt.Sprint("user-", i), actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: time.Second})
 		}
 		s.end(time.Second)
-		files := w.files(w.until("default:"+id, db.RecordingReady, 3*time.Minute).ID)
+		files := w.files(w.until("default:"+id, db.RecordingReady, 9*time.Minute).ID)
 		got := map[string]int{}
 		for kind, all := range files {
 			got[kind] = len(all)
@@ -84,7 +84,7 @@ func TestMetadataTellsWhoSentWhenAndASharedScreenIsAFile(t *testing.T) {
 	camera.from, camera.to = 4*time.Second, 5*time.Second
 	s.play("ada", camera)
 	s.end(5 * time.Second)
-	run := w.until("default:twice", db.RecordingReady, 2*time.Minute)
+	run := w.until("default:twice", db.RecordingReady, 6*time.Minute)
 	files := w.files(run.ID)
 	screens := 0
 	for _, f := range files[kindVideo] {
@@ -130,7 +130,7 @@ func TestOpusIsOggByAnotherName(t *testing.T) {
 		p.Individual, p.IndividualFormats = recording.ModeAutoOn, []string{"opus", "ogg"}
 	})
 	w.short("opus").end(2 * time.Second)
-	files := w.files(w.until("default:opus", db.RecordingReady, 2*time.Minute).ID)
+	files := w.files(w.until("default:opus", db.RecordingReady, 6*time.Minute).ID)
 	got := map[string]int{}
 	for _, f := range files[kindAudio] {
 		got[f.Format+" "+filepath.Ext(f.ObjectKey)+" "+f.Media.V.Format.Name+" "+f.Media.V.Streams[0].CodecName]++
@@ -158,7 +158,7 @@ func TestAMoviesSoundIsMixedAgainAsBefore(t *testing.T) {
 	})
 	s := w.short("bits")
 	s.end(2 * time.Second)
-	run := w.until("default:bits", db.RecordingReady, time.Minute)
+	run := w.until("default:bits", db.RecordingReady, 4*time.Minute)
 	head, err := os.ReadFile(filepath.Join(w.workDir(run.ID), movieDir(0), soundName))
 	if err != nil || len(head) < 36 || binary.LittleEndian.Uint16(head[34:]) != 16 {
 		t.Errorf("sound of %d bytes, %v", len(head), err)

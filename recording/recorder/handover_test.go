@@ -70,7 +70,7 @@ func (w *world) coming(id string) *scene {
 func (w *world) handedOver(sessionID string) db.RecordingHandoverRow {
 	w.t.Helper()
 	var row db.RecordingHandoverRow
-	testkit.Eventually(w.t, time.Minute, func() bool {
+	testkit.Eventually(w.t, 4*time.Minute, func() bool {
 		err := w.db.NewSelect().Model(&row).Where("session_id = ?", sessionID).Where("state = ?", db.HandoverReady).Scan(context.Background())
 		return err == nil
 	}, "the session is handed over")
@@ -93,7 +93,7 @@ func (w *world) inStore() []string {
 // emptied waits until nothing is handed over, nor any key of it there.
 func (w *world) emptied() {
 	w.t.Helper()
-	testkit.Eventually(w.t, time.Minute, func() bool {
+	testkit.Eventually(w.t, 4*time.Minute, func() bool {
 		n, err := w.db.NewSelect().Model((*db.RecordingHandoverRow)(nil)).Count(context.Background())
 		return err == nil && n == 0 && len(w.inStore()) == 0
 	}, "what was handed over is gone")
@@ -101,7 +101,7 @@ func (w *world) emptied() {
 
 // untilDone waits until somebody but the worker has done a step of the kind.
 func (w *world) untilDone(kind, but string) {
-	testkit.Eventually(w.t, 2*time.Minute, func() bool {
+	testkit.Eventually(w.t, 6*time.Minute, func() bool {
 		done, err := w.db.NewSelect().Model((*db.RecordingJobRow)(nil)).Where("kind = ?", kind).Where("state = ?", db.JobDone).
 			Where("worker <> ?", but).Exists(context.Background())
 		return err == nil && done
@@ -146,7 +146,7 @@ func TestMachinesShareOneCall(t *testing.T) {
 	})
 	b := a.other("n2", sharing)
 	s := a.coming("both")
-	run := a.until("default:both", db.RecordingReady, 3*time.Minute)
+	run := a.until("default:both", db.RecordingReady, 9*time.Minute)
 	by := a.workers(run.ID)
 	if by["node n1"] == 0 || by["node n2"] == 0 {
 		t.Errorf("steps were done by %v", by)
@@ -162,7 +162,7 @@ func TestMachinesShareOneCall(t *testing.T) {
 	}
 	alone := newWorld(t, func(p *recording.Plan) { *p = a.plan })
 	alone.coming("alone")
-	want := alone.content(alone.until("default:alone", db.RecordingReady, 3*time.Minute))
+	want := alone.content(alone.until("default:alone", db.RecordingReady, 9*time.Minute))
 	if got := a.content(run); got != want || strings.Count(got, "\n") < 150 {
 		t.Errorf("the movie of %s made by two has other pictures or sound than made by one:\n%s\nwant\n%s", s.info.SessionID, tail(got, 400), tail(want, 400))
 	}
@@ -217,7 +217,7 @@ func TestWhatIsHandedOverIsSealed(t *testing.T) {
 		}
 	}
 	free()
-	a.until("default:sealed", db.RecordingReady, 3*time.Minute)
+	a.until("default:sealed", db.RecordingReady, 9*time.Minute)
 	a.emptied()
 }
 
@@ -259,7 +259,7 @@ func TestAKilledMachinesChunkIsTakenOver(t *testing.T) {
 	a.start(sharing, func(c *Config) { // by this clock the lease of the dead is over
 		c.Now = func() time.Time { return time.Now().Add(30 * time.Second) }
 	})
-	run := a.until("default:killed", db.RecordingReady, 3*time.Minute)
+	run := a.until("default:killed", db.RecordingReady, 9*time.Minute)
 	for _, o := range orphans {
 		var now db.RecordingJobRow
 		if err := a.db.NewSelect().Model(&now).Where("id = ?", o.ID).Scan(t.Context()); err != nil || now.State != db.JobDone || now.Worker != "node n1" {
@@ -325,7 +325,7 @@ func (w *world) sessionID() string {
 func (w *world) ready(cid string, n int) []db.RecordingRow {
 	w.t.Helper()
 	var rows []db.RecordingRow
-	testkit.Eventually(w.t, 3*time.Minute, func() bool {
+	testkit.Eventually(w.t, 9*time.Minute, func() bool {
 		err := w.db.NewSelect().Model(&rows).Where("cid = ?", cid).Where("state = ?", db.RecordingReady).Scan(context.Background())
 		return err == nil && len(rows) == n
 	}, "all runs are ready")
@@ -354,8 +354,8 @@ func TestStepsWaitForTheStoreThatHandsOver(t *testing.T) {
 		}
 	})
 	a.coming("away")
-	testkit.Eventually(t, 2*time.Minute, func() bool { return a.objects.refusals() > 2 }, "the store refuses")
-	run := a.until("default:away", db.RecordingProcessing, time.Minute)
+	testkit.Eventually(t, 6*time.Minute, func() bool { return a.objects.refusals() > 2 }, "the store refuses")
+	run := a.until("default:away", db.RecordingProcessing, 4*time.Minute)
 	steps, err := a.queue.Of(t.Context(), a.db, run.ID, "")
 	if err != nil {
 		t.Fatal(err)
@@ -366,7 +366,7 @@ func TestStepsWaitForTheStoreThatHandsOver(t *testing.T) {
 		}
 	}
 	a.objects.fail(nil)
-	run = a.until("default:away", db.RecordingReady, 3*time.Minute)
+	run = a.until("default:away", db.RecordingReady, 9*time.Minute)
 	if n := strings.Count(a.content(run), "\n"); n < 150 {
 		t.Errorf("%d lines of pictures and sound", n)
 	}
@@ -387,7 +387,7 @@ func TestWhatCannotBeHandedOverIsMadeWhereItIs(t *testing.T) {
 	})
 	b := a.other("n2", sharing)
 	a.coming("kept")
-	run := a.until("default:kept", db.RecordingReady, 3*time.Minute)
+	run := a.until("default:kept", db.RecordingReady, 9*time.Minute)
 	if n := b.Stats().Failed + a.Stats().Failed; n != 0 || b.Stats().Steps != 0 || len(a.files(run.ID)[kindMovie]) != 1 || a.objects.refusals() == 0 {
 		t.Errorf("%d failures, %d steps elsewhere, %d refusals", n, b.Stats().Steps, a.objects.refusals())
 	}
@@ -416,7 +416,7 @@ func TestWhatIsNotKeptIsNeverHandedOver(t *testing.T) {
 		}
 		s.end(2 * time.Second)
 	}
-	a.until("default:call-2", db.RecordingReady, 2*time.Minute)
+	a.until("default:call-2", db.RecordingReady, 6*time.Minute)
 	a.plan.Evidence, a.plan.Composite, a.plan.RecordAlone = recording.ModeDisabled, recording.ModeAutoOn, false
 	s := a.session("unanswered", time.Now().Add(-3*time.Second))
 	s.play("ada", actor{clip: a.clip("neutral", event.VP8), tone: a.tone(400), to: 2 * time.Second})
@@ -457,13 +457,13 @@ func TestAMachineWithAnotherKeyStepsBack(t *testing.T) {
 	})
 	b = a.other("n2", sharing, func(c *Config) { c.Seal = other })
 	a.coming("locked")
-	testkit.Eventually(t, 2*time.Minute, func() bool {
+	testkit.Eventually(t, 6*time.Minute, func() bool {
 		b.Recorder.mu.Lock()
 		defer b.Recorder.mu.Unlock()
 		return !b.restUntil.IsZero()
 	}, "the other machine steps back")
 	close(tried)
-	run := a.until("default:locked", db.RecordingReady, 3*time.Minute)
+	run := a.until("default:locked", db.RecordingReady, 9*time.Minute)
 	if by := a.workers(run.ID); by["node n2"] != 0 || b.Stats().Steps != 0 || a.Stats().Failed+b.Stats().Failed != 0 {
 		t.Errorf("steps by %v", by)
 	}
@@ -541,7 +541,7 @@ func TestPacketsThatWereChangedAreNotTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := a.other("n2", sharing)
-	testkit.Eventually(t, 2*time.Minute, func() bool {
+	testkit.Eventually(t, 6*time.Minute, func() bool {
 		b.Recorder.mu.Lock()
 		defer b.Recorder.mu.Unlock()
 		return !b.restUntil.IsZero()
@@ -550,7 +550,7 @@ func TestPacketsThatWereChangedAreNotTaken(t *testing.T) {
 		t.Errorf("opened: %v", err)
 	}
 	free()
-	a.until("default:changed", db.RecordingReady, 3*time.Minute)
+	a.until("default:changed", db.RecordingReady, 9*time.Minute)
 	a.emptied()
 	b.gone()
 }
@@ -585,7 +585,7 @@ func TestWhatWasMadeAndIsDamagedIsMadeAgain(t *testing.T) {
 		}
 	}
 	b := a.other("n2", sharing, func(c *Config) { c.WorkerOnly = true })
-	run := a.until("default:damaged", db.RecordingProcessing, time.Minute)
+	run := a.until("default:damaged", db.RecordingProcessing, 4*time.Minute)
 	rows, err := a.queue.Of(t.Context(), a.db, run.ID, stepSound)
 	if err != nil || len(rows) != 1 {
 		t.Fatalf("%d mixes, %v", len(rows), err)
@@ -605,7 +605,7 @@ func TestWhatWasMadeAndIsDamagedIsMadeAgain(t *testing.T) {
 		t.Error("what is handed over can be made again")
 	}
 	free()
-	a.until("default:damaged", db.RecordingReady, 3*time.Minute)
+	a.until("default:damaged", db.RecordingReady, 9*time.Minute)
 	a.emptied()
 	if b.canBegin(t.Context(), b.db, run) {
 		t.Error("what is gone can be made again")
@@ -630,7 +630,7 @@ func TestStepsAreAnnounced(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var over sync.WaitGroup
 	over.Go(func() { b.listen(ctx) })
-	testkit.Eventually(t, time.Minute, func() bool {
+	testkit.Eventually(t, 4*time.Minute, func() bool {
 		a.announce(t.Context(), "s") // what came before somebody listens, nobody hears
 		select {
 		case <-b.wake:

@@ -71,7 +71,7 @@ func TestRawRecordingsHoldNoMoreThanWasOrdered(t *testing.T) {
 	stopped := run.StoppedAt.Sub(start)
 	s.play("ben", actor{tone: w.tone(600), from: stopped + time.Second, to: stopped + 3*time.Second})
 	s.end(stopped + 3*time.Second)
-	w.until(s.info.CID, db.RecordingReady, time.Minute)
+	w.until(s.info.CID, db.RecordingReady, 4*time.Minute)
 	files := w.files(id)[kindRaw]
 	if len(files) != 1 || files[0].UserID != "ada" || files[0].TrackType != string(event.TrackAudio) {
 		t.Fatalf("files %+v", files)
@@ -93,7 +93,7 @@ func TestEvidenceLeavesNobodyOut(t *testing.T) {
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
 	w.flag(s.info, "ada")
 	s.end(2 * time.Second)
-	run := w.until(s.info.CID, db.RecordingReady, time.Minute)
+	run := w.until(s.info.CID, db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	if len(files[kindMovie]) != 1 || len(files[kindVideo]) != 1 || files[kindVideo][0].UserID != "ada" {
 		t.Errorf("files %+v", files)
@@ -128,7 +128,7 @@ func TestAFlagOfAnEarlierSessionIsNotOfThisOne(t *testing.T) {
 		t.Errorf("%d runs by its own flag", n)
 	}
 	s.end(time.Second)
-	w.until(s.info.CID, db.RecordingReady, time.Minute)
+	w.until(s.info.CID, db.RecordingReady, 4*time.Minute)
 }
 
 // row writes a run of a call that is made for it.
@@ -304,7 +304,7 @@ func (w *world) fileOf(storage, key string, expires time.Time) db.RecordingFileR
 // A store that is away for good keeps no other's files from going.
 func TestADeadStoreKeepsNothingElse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(*recording.Plan) {})
+	w := newWorld(t, func(*recording.Plan) {}, func(c *Config) { c.DeleteExternal = true })
 	w.objects.fail(func(ref string) error {
 		if strings.Contains(ref, "dead") {
 			return answer(http.StatusServiceUnavailable)
@@ -350,7 +350,7 @@ func TestSlicesOfHLSDoNotReplaceOneAnother(t *testing.T) {
 	s := w.session("slices", time.Now())
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 4 * time.Second})
 	s.end(4 * time.Second)
-	run := w.until(s.info.CID, db.RecordingReady, time.Minute)
+	run := w.until(s.info.CID, db.RecordingReady, 4*time.Minute)
 	taken := map[string]string{}
 	movies := w.files(run.ID)[kindMovie]
 	for _, f := range movies {
@@ -380,7 +380,7 @@ func TestBystandersOfASplitCallAreHeardOnly(t *testing.T) {
 	}
 	w.flag(s.info, "ada")
 	s.end(2 * time.Second)
-	files := w.files(w.until(s.info.CID, db.RecordingReady, time.Minute).ID)
+	files := w.files(w.until(s.info.CID, db.RecordingReady, 4*time.Minute).ID)
 	if v := files[kindVideo]; len(v) != 1 || v[0].UserID != "ada" {
 		t.Errorf("pictures %+v", v)
 	}
@@ -436,7 +436,7 @@ func TestAPlanIsReadWhenItCanBe(t *testing.T) {
 	}
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
 	s.end(2 * time.Second)
-	w.until(s.info.CID, db.RecordingReady, time.Minute)
+	w.until(s.info.CID, db.RecordingReady, 4*time.Minute)
 }
 
 // Who came before the recording began is in its journal.

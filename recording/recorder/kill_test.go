@@ -413,7 +413,7 @@ func TestAKilledWorkersChunkIsTakenOver(t *testing.T) {
 	w := newWorld(t, oneMovie)
 	s := w.shortAt("taken", time.Now().Add(-3*time.Second))
 	s.end(2 * time.Second)
-	run := w.until("default:taken", db.RecordingProcessing, time.Minute)
+	run := w.until("default:taken", db.RecordingProcessing, 4*time.Minute)
 	if err := w.Close(); err != nil { // before the first step begins
 		t.Fatal(err)
 	}
@@ -436,7 +436,7 @@ func TestAKilledWorkersChunkIsTakenOver(t *testing.T) {
 	}
 	// By this clock the lease of the dead is over.
 	w.start(func(c *Config) { c.Now = func() time.Time { return time.Now().Add(30 * time.Second) } })
-	w.until("default:taken", db.RecordingReady, time.Minute)
+	w.until("default:taken", db.RecordingReady, 4*time.Minute)
 	for _, j := range steps() {
 		if j.State != db.JobDone {
 			t.Errorf("chunk %d is %s", j.N, j.State)

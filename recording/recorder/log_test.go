@@ -50,11 +50,11 @@ func TestTheLogTellsEachStep(t *testing.T) {
 		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	w.short("told").end(2 * time.Second)
-	run := w.until("default:told", db.RecordingReady, 2*time.Minute)
+	run := w.until("default:told", db.RecordingReady, 6*time.Minute)
 	w.plan.EncryptTo, w.plan.Filename = "", ""
 	w.plan.Individual, w.plan.Composite = recording.ModeDisabled, recording.ModeAutoOn
 	w.short("plain").end(2 * time.Second)
-	w.until("default:plain", db.RecordingReady, 2*time.Minute)
+	w.until("default:plain", db.RecordingReady, 6*time.Minute)
 	w.idle()
 	for _, want := range []struct {
 		n     int

@@ -52,14 +52,14 @@ func TestMachinesOnOneDatabaseMakeTheirOwnCalls(t *testing.T) {
 			a.start()
 			ours := a.shortAt("ours", time.Now().Add(-3*time.Second))
 			ours.end(2 * time.Second)
-			run := a.until("default:ours", db.RecordingProcessing, time.Minute)
+			run := a.until("default:ours", db.RecordingProcessing, 4*time.Minute)
 			if err := a.Close(); err != nil { // before the first step begins
 				t.Fatal(err)
 			}
 			b := a.other("n2")
 			theirs := b.shortAt("theirs", time.Now().Add(-3*time.Second))
 			theirs.end(2 * time.Second)
-			if run := b.until("default:theirs", db.RecordingReady, time.Minute); run.Node != "n2" || len(b.files(run.ID)[kindMovie]) != 1 {
+			if run := b.until("default:theirs", db.RecordingReady, 4*time.Minute); run.Node != "n2" || len(b.files(run.ID)[kindMovie]) != 1 {
 				t.Errorf("run %+v", run)
 			}
 			steps, err := a.queue.Of(t.Context(), a.db, run.ID, "")
@@ -67,7 +67,7 @@ func TestMachinesOnOneDatabaseMakeTheirOwnCalls(t *testing.T) {
 				t.Errorf("steps of a machine that is off: %+v, %v", steps, err)
 			}
 			a.start()
-			run = a.until("default:ours", db.RecordingReady, time.Minute)
+			run = a.until("default:ours", db.RecordingReady, 4*time.Minute)
 			if by := a.workers(run.ID); len(by) != 1 || by["node n1"] == 0 {
 				t.Errorf("steps were done by %v", by)
 			}

@@ -40,7 +40,7 @@ func TestOrdersBeginAndEndRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The part is a file while the call goes on.
-	run := w.until("default:order", db.RecordingReady, time.Minute)
+	run := w.until("default:order", db.RecordingReady, 4*time.Minute)
 	movie := w.files(run.ID)[kindMovie]
 	if run.ID != armed || len(movie) != 1 {
 		t.Fatalf("run %s, want %s; movies %+v", run.ID, armed, movie)
@@ -106,7 +106,7 @@ func TestThePreRollIsKeptAndNoMore(t *testing.T) {
 		}
 	}
 	s.end(length + time.Second)
-	w.until("default:roll", db.RecordingReady, time.Minute)
+	w.until("default:roll", db.RecordingReady, 4*time.Minute)
 	movie := w.files(id)[kindMovie]
 	if len(movie) != 1 {
 		t.Fatalf("movies %+v", movie)
@@ -193,7 +193,7 @@ func TestSlicesAndTooManyForAMix(t *testing.T) {
 		s.play(user, actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: time.Second})
 	}
 	s.end(time.Second)
-	run := w.until("default:crowd", db.RecordingReady, time.Minute)
+	run := w.until("default:crowd", db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	if len(files[kindMovie]) != 0 || len(files[kindVideo]) != 3 || len(files[kindAudio]) != 1 {
 		t.Errorf("files of three with mix_limit 2: %+v", files)

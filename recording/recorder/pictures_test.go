@@ -21,7 +21,7 @@ func TestMoviesOfHLSHavePictures(t *testing.T) {
 	s := w.session("hls", time.Now())
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 3 * time.Second})
 	s.end(3 * time.Second)
-	files := w.files(w.until("default:hls", db.RecordingReady, 2*time.Minute).ID)
+	files := w.files(w.until("default:hls", db.RecordingReady, 6*time.Minute).ID)
 	for _, kind := range []string{kindPicture, kindSheet} {
 		if len(files[kind]) != 2 {
 			t.Fatalf("%d files of %s", len(files[kind]), kind)

@@ -20,7 +20,7 @@ func TestRawRecordingsSayWhatTheirPacketsAre(t *testing.T) {
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 2 * time.Second})
 	s.play("ben", actor{tone: w.tone(600), to: 2 * time.Second})
 	s.end(2 * time.Second)
-	files := w.files(w.until("default:rawmeta", db.RecordingReady, time.Minute).ID)
+	files := w.files(w.until("default:rawmeta", db.RecordingReady, 4*time.Minute).ID)
 	if len(files[kindMetadata]) != 1 || len(files[kindRaw]) != 2 {
 		t.Fatalf("files %+v", files)
 	}

@@ -24,7 +24,7 @@ func TestACallBecomesAMovieAndLeavesNothingElse(t *testing.T) {
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 4 * time.Second})
 	s.play("ben", actor{clip: w.clip("drawing", event.H264), tone: w.tone(600), from: 40 * time.Millisecond, to: 4 * time.Second})
 	s.end(4 * time.Second)
-	run := w.until("default:a", db.RecordingReady, time.Minute)
+	run := w.until("default:a", db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	if len(files[kindMovie]) != 1 || len(files[kindMetadata]) != 1 || len(files[kindManifest]) != 1 || len(files[kindSheet]) != 2 {
 		t.Fatalf("files: %+v", files)
@@ -98,7 +98,7 @@ func TestIndividualFilesAreOneSoundAndAVideoEach(t *testing.T) {
 		s.play(string(rune('a'+i)), actor{clip: w.clip("neutral", codec), tone: w.tone(400 + 100*i), from: time.Duration(i) * time.Second, to: 4 * time.Second})
 	}
 	s.end(4 * time.Second)
-	run := w.until("default:b", db.RecordingReady, time.Minute)
+	run := w.until("default:b", db.RecordingReady, 4*time.Minute)
 	files := w.files(run.ID)
 	if len(files[kindVideo]) != 3 || len(files[kindAudio]) != 1 || len(files[kindMetadata]) != 1 {
 		t.Fatalf("files: %+v", files)
@@ -139,7 +139,7 @@ func TestOnFlagKeepsTheFlaggedAndNothingOfTheOthers(t *testing.T) {
 		s.end(2 * time.Second)
 	}
 	for _, i := range []int{4, 17} {
-		w.until(all[i].info.CID, db.RecordingReady, 2*time.Minute)
+		w.until(all[i].info.CID, db.RecordingReady, 6*time.Minute)
 	}
 	w.idle()
 	w.gone()

@@ -16,7 +16,7 @@ import (
 
 func (w *world) eventually(cond func() bool, what string) {
 	w.t.Helper()
-	testkit.Eventually(w.t, 2*time.Minute, cond, what)
+	testkit.Eventually(w.t, 6*time.Minute, cond, what)
 }
 
 // verbs are what the audit says of a recording, in order.
@@ -137,6 +137,6 @@ func TestOldFailuresAreDropped(t *testing.T) {
 	if err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.until("default:old", db.RecordingDiscarded, time.Minute)
+	w.until("default:old", db.RecordingDiscarded, 4*time.Minute)
 	w.gone()
 }

@@ -84,8 +84,8 @@ func TestTheOldestPacketsThatNobodyAskedForGoFirst(t *testing.T) {
 	for _, s := range []*scene{flagged, unheard, oldest, younger} {
 		s.end(time.Second)
 	}
-	w.until(flagged.info.CID, db.RecordingReady, time.Minute)
-	w.until(unheard.info.CID, db.RecordingReady, time.Minute)
+	w.until(flagged.info.CID, db.RecordingReady, 4*time.Minute)
+	w.until(unheard.info.CID, db.RecordingReady, 4*time.Minute)
 	w.idle()
 	w.gone()
 	if n, err := w.db.NewSelect().Model((*db.RecordingDropRow)(nil)).Count(t.Context()); n != 0 || err != nil {
@@ -141,7 +141,7 @@ func TestACallThatIsFlaggedAfterItsPacketsWereGivenUp(t *testing.T) {
 		t.Fatal("packets of a flagged call were given up")
 	}
 	s.end(from + 2*time.Second)
-	run := w.until(s.info.CID, db.RecordingReady, time.Minute)
+	run := w.until(s.info.CID, db.RecordingReady, 4*time.Minute)
 	if run.StartedAt.Before(before) || !bool(run.Flagged) || run.Lane != db.LaneEvidence {
 		t.Errorf("run %+v, want from %s", run, before)
 	}
@@ -186,7 +186,7 @@ func TestAFlagThatFindsNoPacketsIsToldOf(t *testing.T) {
 			} else {
 				s.end(time.Second)
 			}
-			run := w.until(s.info.CID, db.RecordingFailed, time.Minute)
+			run := w.until(s.info.CID, db.RecordingFailed, 4*time.Minute)
 			if told := w.lacks(CodePackets); len(told) != 1 || !strings.Contains(told[0], "no room") || run.ErrorCode != CodePackets {
 				t.Errorf("told %q of %+v", told, run)
 			}
@@ -228,5 +228,5 @@ func TestThePacketsOfAllSessionsHaveABound(t *testing.T) {
 		t.Errorf("kept: free %t, ordered %t", free.spools(), ordered.spools())
 	}
 	ordered.end(2 * time.Second)
-	w.until(ordered.info.CID, db.RecordingReady, 2*time.Minute)
+	w.until(ordered.info.CID, db.RecordingReady, 6*time.Minute)
 }

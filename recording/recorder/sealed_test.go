@@ -87,7 +87,7 @@ func TestEncryptedRecordingsLeaveNoPlaintext(t *testing.T) {
 		p.EncryptTo, p.Filename = key, "vault/{{call_id}}/{{date}}-{{uuid}}"
 	})
 	w.short("sealed").end(2 * time.Second)
-	run := w.until("default:sealed", db.RecordingReady, time.Minute)
+	run := w.until("default:sealed", db.RecordingReady, 4*time.Minute)
 	w.gone()
 	files := w.files(run.ID)
 	movie := files[kindMovie][0]
@@ -148,7 +148,7 @@ func TestWhatIsEncryptedGoesEncryptedToTheDestination(t *testing.T) {
 		p.EncryptTo, p.Destination = key, srv.URL
 	}, func(c *Config) { c.Client = &http.Client{Transport: transport} })
 	w.short("vault").end(2 * time.Second)
-	run := w.until("default:vault", db.RecordingReady, time.Minute)
+	run := w.until("default:vault", db.RecordingReady, 4*time.Minute)
 	first, second := <-bodies, <-bodies
 	if !bytes.Equal(first, second) {
 		t.Error("another try sent something else")
@@ -202,7 +202,7 @@ func TestAnEncryptedRecordingThatFailsLeavesNoPlaintext(t *testing.T) {
 	w.objects.fail(func(string) error { return answer(http.StatusForbidden) })
 	s := w.short("failed")
 	s.end(2 * time.Second)
-	run := w.until("default:failed", db.RecordingFailed, 2*time.Minute)
+	run := w.until("default:failed", db.RecordingFailed, 6*time.Minute)
 	w.eventually(func() bool { _, err := os.Stat(w.workDir(run.ID)); return os.IsNotExist(err) }, "what was made is gone")
 	if left := w.plaintext(); len(left) > 0 {
 		t.Errorf("plaintext is left in %v", left)
@@ -223,7 +223,7 @@ func TestAnEncryptedRecordingThatFailsLeavesNoPlaintext(t *testing.T) {
 	if err := w.Desk().Retry(t.Context(), run.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.until("default:failed", db.RecordingReady, time.Minute)
+	w.until("default:failed", db.RecordingReady, 4*time.Minute)
 	if n := len(w.files(run.ID)[kindMovie]); n != 1 {
 		t.Errorf("%d movies after another try", n)
 	}

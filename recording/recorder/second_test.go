@@ -22,7 +22,7 @@ func TestACallIsRecordedFromItsSecondParticipantOn(t *testing.T) {
 	}
 	s.play("ben", actor{clip: w.clip("drawing", event.H264), tone: w.tone(600), from: joins, to: 3 * time.Second})
 	s.end(3 * time.Second)
-	run := w.until("default:second", db.RecordingReady, time.Minute)
+	run := w.until("default:second", db.RecordingReady, 4*time.Minute)
 	movie := w.files(run.ID)[kindMovie][0]
 	for what, got := range map[string]time.Duration{"run": run.StartedAt.Sub(start), "movie": movie.StartedAt.Sub(start)} {
 		if off := (got - joins).Abs(); off > 50*time.Millisecond {

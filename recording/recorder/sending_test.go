@@ -89,18 +89,18 @@ func TestCallIsStreamedWhileItRuns(t *testing.T) {
 	for n, p := range all {
 		p.send(start.Add(p.at))
 		if n%100 == 99 {
-			testkit.Eventually(t, time.Minute, func() bool { return s.written()+500 >= written+uint64(n) }, "packets are written")
+			testkit.Eventually(t, 4*time.Minute, func() bool { return s.written()+500 >= written+uint64(n) }, "packets are written")
 		}
 		if n == len(all)/2 {
-			testkit.Eventually(t, time.Minute, func() bool { return e.count("joined") >= 2 }, "it comes while the call runs")
+			testkit.Eventually(t, 4*time.Minute, func() bool { return e.count("joined") >= 2 }, "it comes while the call runs")
 			e.CloseClientConnections()
-			testkit.Eventually(t, time.Minute, func() bool { return e.count("connected") >= 2 }, "it goes on")
+			testkit.Eventually(t, 4*time.Minute, func() bool { return e.count("connected") >= 2 }, "it goes on")
 		}
 	}
 	s.settle()
 	s.end(4 * time.Second)
 	w.state(id, "ready", time.Minute)
-	testkit.Eventually(t, time.Minute, func() bool { return e.count("end") == 1 }, "the end comes")
+	testkit.Eventually(t, 4*time.Minute, func() bool { return e.count("end") == 1 }, "the end comes")
 	// The packets are what the raw recording has, one for one.
 	f, err := stream.Open(filepath.Join(e.dir, id))
 	if err != nil {
@@ -199,9 +199,9 @@ func TestEndpointThatRefusesIsToldOfOnceAndFilesAreMade(t *testing.T) {
 			w := newWorld(t, func(p *recording.Plan) { p.Raw, p.Destination = recording.ModeAutoOn, to }, set)
 			s := w.session("abc", time.Now().Add(-time.Minute))
 			s.play("ann", actor{tone: w.tone(400), to: time.Second})
-			testkit.Eventually(t, time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) > 0 }, "it is told of while the call runs")
+			testkit.Eventually(t, 4*time.Minute, func() bool { return len(w.events(event.CallRecordingFailed)) > 0 }, "it is told of while the call runs")
 			s.end(time.Second)
-			row := w.until("default:abc", "ready", time.Minute)
+			row := w.until("default:abc", "ready", 4*time.Minute)
 			evs := w.events(event.CallRecordingFailed)
 			var body event.RecordingFailed
 			if len(evs) != 1 || evs[0].Decode(&body) != nil {
@@ -233,7 +233,7 @@ func TestStreamLeavesOutWhatThePlanDoes(t *testing.T) {
 	s.play("bob", actor{tone: w.tone(600), to: time.Second, record: event.RecordVideo})
 	s.settle()
 	s.end(time.Second)
-	testkit.Eventually(t, time.Minute, func() bool { return e.count("end") == 1 }, "the end comes")
+	testkit.Eventually(t, 4*time.Minute, func() bool { return e.count("end") == 1 }, "the end comes")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var told []string

@@ -33,7 +33,7 @@ func TestAMovieIsMadeThoughItsSoundCannotBe(t *testing.T) {
 	s := w.short("silent")
 	w.noMix(s)
 	s.end(2 * time.Second)
-	run := w.until("default:silent", db.RecordingReady, 3*time.Minute)
+	run := w.until("default:silent", db.RecordingReady, 9*time.Minute)
 	side := w.listed(run)
 	if len(side.Videos) != 1 || len(side.Notes) != 1 || side.Notes[0] != noSound {
 		t.Errorf("the metadata are %+v", side)
@@ -52,7 +52,7 @@ func TestSoundAloneThatCannotBeMixedIsAFailure(t *testing.T) {
 	s.play("ada", actor{tone: w.tone(400), to: time.Second})
 	w.noMix(s)
 	s.end(time.Second)
-	w.until("default:sound", db.RecordingFailed, 3*time.Minute)
+	w.until("default:sound", db.RecordingFailed, 9*time.Minute)
 	if n := len(w.events(event.CallRecordingReady)); n != 0 {
 		t.Errorf("%d files are ready", n)
 	}

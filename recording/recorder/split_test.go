@@ -98,7 +98,7 @@ func TestWhoComesBackGoesOnInTheSameFile(t *testing.T) {
 			s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: 4 * time.Second})
 			s.play("ada", actor{clip: w.clip("neutral", c.second), tone: w.tone(400), from: 6 * time.Second, to: 10 * time.Second})
 			s.end(10 * time.Second)
-			run := w.until("default:again", db.RecordingReady, 2*time.Minute)
+			run := w.until("default:again", db.RecordingReady, 6*time.Minute)
 			if got := s.spans(w.files(run.ID)[kindVideo]); !near(got, c.want...) {
 				t.Errorf("files are %v", got)
 			}

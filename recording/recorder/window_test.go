@@ -46,7 +46,7 @@ func TestMixLimitCountsThoseWhoAreShown(t *testing.T) {
 		s.play(user, actor{clip: w.clip("neutral", event.VP8), from: 2 * time.Second, to: 4 * time.Second})
 	}
 	s.end(4 * time.Second)
-	w.until("default:window", db.RecordingReady, time.Minute)
+	w.until("default:window", db.RecordingReady, 4*time.Minute)
 	files := w.files(id)
 	if len(files[kindMovie]) != 1 || len(files[kindVideo]) != 0 {
 		t.Errorf("files of two with mix_limit 2: %d movies, %d videos", len(files[kindMovie]), len(files[kindVideo]))
@@ -63,7 +63,7 @@ func TestALastSliceShorterThanAPictureIsNoSlice(t *testing.T) {
 	id := w.started(s, from)
 	s.play("ada", actor{clip: w.clip("neutral", event.VP8), tone: w.tone(400), to: length})
 	s.end(length)
-	w.until("default:tiny", db.RecordingReady, time.Minute)
+	w.until("default:tiny", db.RecordingReady, 4*time.Minute)
 	if movies := w.files(id)[kindMovie]; len(movies) != 1 {
 		t.Errorf("%d movies, want one", len(movies))
 	}

@@ -29,7 +29,7 @@ func TestTemporaryFilesStayWhereTheSettingsSaySo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, oneMovie, func(c *Config) { c.KeepWork = true })
 	w.short("kept").end(2 * time.Second)
-	run := w.until("default:kept", db.RecordingReady, 2*time.Minute)
+	run := w.until("default:kept", db.RecordingReady, 6*time.Minute)
 	w.idle()
 	sweep := func() {
 		t.Helper()
@@ -43,7 +43,7 @@ func TestTemporaryFilesStayWhereTheSettingsSaySo(t *testing.T) {
 	}
 	w.plan.EncryptTo = publicKey(t)
 	w.short("sealed").end(2 * time.Second)
-	sealed := w.until("default:sealed", db.RecordingReady, 2*time.Minute)
+	sealed := w.until("default:sealed", db.RecordingReady, 6*time.Minute)
 	w.eventually(func() bool { return len(w.work(sealed.ID)) == 0 }, "nothing is left of what is stored encrypted")
 	if err := w.deleteByID(t.Context(), w.files(run.ID)[kindMovie][0].ID, "mo"); err != nil {
 		t.Fatal(err)

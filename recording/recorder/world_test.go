@@ -243,7 +243,7 @@ func (s *scene) play(user string, a actor) {
 		// The folder never waits for the disk, so whoever is faster than a
 		// call has to.
 		if n%500 == 499 {
-			testkit.Eventually(s.w.t, time.Minute, func() bool { return s.written()+2500 >= written+uint64(n) }, "packets are written")
+			testkit.Eventually(s.w.t, 4*time.Minute, func() bool { return s.written()+2500 >= written+uint64(n) }, "packets are written")
 		}
 	}
 }
@@ -530,7 +530,7 @@ func (w *world) left() []string {
 // idle waits until no session is live or undecided and no step is open.
 func (w *world) idle() {
 	w.t.Helper()
-	testkit.Eventually(w.t, time.Minute, func() bool {
+	testkit.Eventually(w.t, 4*time.Minute, func() bool {
 		w.Recorder.mu.Lock()
 		quiet := len(w.Recorder.sessions) == 0 && len(w.undecided) == 0
 		w.Recorder.mu.Unlock()
@@ -542,5 +542,5 @@ func (w *world) idle() {
 // gone waits until nothing lies in the recorder's folder any more.
 func (w *world) gone() {
 	w.t.Helper()
-	testkit.Eventually(w.t, time.Minute, func() bool { return len(w.left()) == 0 }, "packets and work are gone")
+	testkit.Eventually(w.t, 4*time.Minute, func() bool { return len(w.left()) == 0 }, "packets and work are gone")
 }
