@@ -128,6 +128,8 @@ func (s *Server) playableFiles(ctx context.Context, field string, ids ...string)
 			return nil, badField(name, "must be a movie or sound, is "+rows[at].Kind)
 		case bool(rows[at].Encrypted):
 			return nil, badField(name, "must be a file that is not encrypted: this one cannot be read here")
+		case len(rows[at].Items.V) > 1:
+			return nil, badField(name, "must be a file of one piece, is "+rows[at].Format)
 		}
 		out[i] = rows[at]
 	}

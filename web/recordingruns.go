@@ -114,6 +114,9 @@ func (s *Server) runBodies(ctx context.Context, rows []db.RecordingRow) ([]api.R
 			StartedAt: r.StartedAt.Time, StoppedAt: instantOrNil(r.StoppedAt), FinishedAt: instantOrNil(r.FinishedAt),
 			CreatedAt: r.CreatedAt.Time, UpdatedAt: r.UpdatedAt.Time, Node: r.Node, Plan: recording.Public(r.Plan.V),
 		}
+		if r.State == db.RecordingOn {
+			run.WaitsUntil = instantOrNil(r.ArmedUntil)
+		}
 		if r.ErrorCode != 0 || r.Error != "" {
 			run.Error = &event.RecordingError{Code: r.ErrorCode, Message: r.Error}
 		}

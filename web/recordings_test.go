@@ -296,6 +296,29 @@ func testRecordingRuns(t *testing.T, b *bench) {
 	golden(t, "recording_run", a)
 }
 
+// An order that waits for the call's next session says until when.
+func TestRunThatWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t).filled()
+	until := b.now.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	waits := func(state string) any {
+		t.Helper()
+		_, err := b.db.NewUpdate().Model((*db.RecordingRow)(nil)).Set("state = ?", state).Set("session_id = ''").Set("armed_until = ?", db.At(until)).
+			Where("id = 'run'").Exec(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.server(http.StatusOK, "GET", ownPrefix+"recordings/run", nil).body["recording"].(map[string]any)["waits_until"]
+	}
+	got, _ := waits(db.RecordingOn).(string)
+	if at, err := time.Parse(time.RFC3339Nano, got); err != nil || !at.Equal(until) {
+		t.Errorf("waits until %q, want %v", got, until)
+	}
+	if got := waits(db.RecordingDiscarded); got != nil {
+		t.Errorf("nobody came, yet it waits until %v", got)
+	}
+}
+
 func TestHeldRecordingStays(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).filled()
@@ -343,9 +366,10 @@ func TestRetryOfWhatFailed(t *testing.T) {
 func TestSpliceAndTrim(t *testing.T) {
 	t.Parallel()
 	b := newBench(t).filled()
-	other, sound, sealed := b.file(20), b.file(21), b.file(22)
+	other, sound, sealed, hls := b.file(20), b.file(21), b.file(22), b.file(23)
 	other.CID, sound.Kind, sealed.Encrypted = "default:other", "audio", true
-	b.insert(other, sound, sealed)
+	hls.Format, hls.Items.V = "hls", make([]event.RecordingItem, 2)
+	b.insert(other, sound, sealed, hls)
 	splice, trim := ownPrefix+"recordings/splice", ownPrefix+"recordings/trim"
 	for _, c := range []struct{ path, body, field string }{
 		{splice, `{"cid":"default:abc","files":["file1"]}`, "files"},
@@ -356,6 +380,8 @@ func TestSpliceAndTrim(t *testing.T) {
 		{splice, `{"cid":"default:abc","files":["file1","file21"]}`, "files[1]"},
 		{splice, `{"cid":"default:abc","files":["file22","file1"]}`, "files[0]"},
 		{splice, `{"cid":"default:abc","files":["file1","file2"],"filename":"../x"}`, "filename"},
+		{splice, `{"cid":"default:abc","files":["file1","file23"]}`, "files[1]"},
+		{trim, `{"file":"file23","from_seconds":0,"to_seconds":1}`, "file"},
 		{trim, `{"file":"nope","from_seconds":0,"to_seconds":1}`, "file"},
 		{trim, `{"file":"file1","from_seconds":5,"to_seconds":5}`, "to_seconds"},
 		{trim, `{"file":"file1","from_seconds":60,"to_seconds":61}`, "from_seconds"},

@@ -81,11 +81,20 @@ func (c recordingsListCmd) Run(e *env, r *recordingsCmd) error {
 	})
 }
 
+// runState is the state, with what is said of it besides: an order that waits
+// for somebody to come to the call has state recording.
 func runState(r api.RecordingRun) string {
-	if r.Hold {
-		return string(r.State) + ", held"
+	out := string(r.State)
+	if out == db.RecordingOn && r.SessionID == "" {
+		out += ", waiting"
+		if r.WaitsUntil != nil {
+			out += " until " + r.WaitsUntil.Format(time.RFC3339)
+		}
 	}
-	return string(r.State)
+	if r.Hold {
+		out += ", held"
+	}
+	return out
 }
 
 func runLength(r api.RecordingRun) string {

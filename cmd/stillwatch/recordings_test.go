@@ -229,6 +229,22 @@ func lookAfter(t *testing.T, r *rig, id string) {
 	}, "the retried recording is ready")
 }
 
+func TestRunStateSaysWhatAnOrderWaitsFor(t *testing.T) {
+	t.Parallel()
+	until := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for want, run := range map[string]api.RecordingRun{
+		"recording":          {State: "recording", SessionID: "s1"},
+		"recording, waiting": {State: "recording"},
+		"recording, waiting until 2026-03-01T12:00:00Z": {State: "recording", WaitsUntil: &until},
+		"ready, held": {State: "ready", SessionID: "s1", Hold: true},
+		"discarded":   {State: "discarded"}, // nobody came
+	} {
+		if got := runState(run); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestRecordingsCommandRefusesWrongUsage(t *testing.T) {
 	t.Setenv("STILLWATCH_DATA_DIR", t.TempDir())
 	for _, args := range []string{

@@ -2423,12 +2423,17 @@ type RecordingRun struct {
 	Plan          json.RawMessage           `json:"plan"`
 	RecordingType RecordingRunRecordingType `json:"recording_type"`
 	RequestedBy   string                    `json:"requested_by"`
-	SessionID     string                    `json:"session_id"`
-	StartedAt     Time                      `json:"started_at"`
-	State         RecordingRunState         `json:"state"`
-	StoppedAt     *time.Time                `json:"stopped_at,omitempty"`
-	Storage       string                    `json:"storage"`
-	UpdatedAt     Time                      `json:"updated_at"`
+
+	// SessionID Empty while an order waits for the call's next session.
+	SessionID string            `json:"session_id"`
+	StartedAt Time              `json:"started_at"`
+	State     RecordingRunState `json:"state"`
+	StoppedAt *time.Time        `json:"stopped_at,omitempty"`
+	Storage   string            `json:"storage"`
+	UpdatedAt Time              `json:"updated_at"`
+
+	// WaitsUntil Until when an order whose session ended waits for the next one. An order given with nobody in the call has none: it waits as long as the call does.
+	WaitsUntil *time.Time `json:"waits_until,omitempty"`
 }
 
 // RecordingRunLane defines model for RecordingRun.Lane.
