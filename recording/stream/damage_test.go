@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/http"
@@ -8,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"stillwatch/internal/testkit"
 	"stillwatch/recording/raw"
 )
 
@@ -95,5 +98,47 @@ func TestLargeStatesAreSignedInParts(t *testing.T) {
 	s.Wait()
 	if h.count("end") != 1 || s.cfg.Counts.Connections.Load() != 1 {
 		t.Errorf("%d ends in %d connections", h.count("end"), s.cfg.Counts.Connections.Load())
+	}
+}
+
+func TestReceiverGoesOnAfterItsRestart(t *testing.T) {
+	t.Parallel()
+	h := receive(t, nil)
+	s := begin(t, h.URL, func(c *Config) { c.EndWithin = time.Minute })
+	v := s.Track(camera("ann"))
+	for n := range 200 {
+		v.Write(packet(t, n, 100, -1), false, started.Add(time.Duration(n)*time.Millisecond))
+	}
+	testkit.Eventually(t, time.Minute, func() bool {
+		f, err := Open(h.dir + "/run-1")
+		if err != nil {
+			return false
+		}
+		n := 0
+		for range f.Records() {
+			n++
+		}
+		return n >= 200
+	}, "packets are on disk")
+	// Another process on the same folder takes the place of the first.
+	next := NewReceiver(ReceiverConfig{Dir: h.dir, Secret: secret, Log: logger(t), Notice: h.r.cfg.Notice})
+	h.Config.Handler = next
+	h.CloseClientConnections()
+	for n := range 200 {
+		v.Write(packet(t, 200+n, 100, -1), false, started.Add(time.Duration(200+n)*time.Millisecond))
+	}
+	s.End(Ended, started.Add(time.Second))
+	s.Wait()
+	n := 0
+	for _, rec := range all(t, h.dir+"/run-1") {
+		if rec.Kind == KindRTP {
+			if !bytes.Equal(rec.Data, packet(t, n, 100, -1)) {
+				t.Fatalf("packet %d is another", n)
+			}
+			n++
+		}
+	}
+	if n != 400 || h.count("end") != 1 {
+		t.Errorf("%d packets, %d ends", n, h.count("end"))
 	}
 }
