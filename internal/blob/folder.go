@@ -95,6 +95,11 @@ func unnamed(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("make file in %s: %w", dir, err)
 }
 
+// temporary is the name of a file that is about to be renamed.
+func temporary(path string) string {
+	return path + "." + strconv.FormatInt(time.Now().UnixNano(), 16) + ".tmp"
+}
+
 // name gives the file its name. What has the name already is replaced, at once.
 func name(f *os.File, path string) error {
 	self := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
@@ -103,7 +108,7 @@ func name(f *os.File, path string) error {
 		return err
 	}
 	// A link replaces nothing, a renaming does.
-	tmp := path + "." + strconv.FormatInt(time.Now().UnixNano(), 16) + ".tmp"
+	tmp := temporary(path)
 	if err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, tmp, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return err
 	}
@@ -121,7 +126,7 @@ func nameCopy(f *os.File, path string, durable bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp := path + "." + strconv.FormatInt(time.Now().UnixNano(), 16) + ".tmp"
+	tmp := temporary(path)
 	out, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

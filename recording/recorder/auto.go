@@ -67,16 +67,8 @@ func (r *Recorder) addDue(ctx context.Context, tx bun.Tx, reader *raw.Reader) er
 		if e.Kind != raw.Due {
 			continue
 		}
-		var call db.CallRow
-		err := tx.NewSelect().Model(&call).Where("cid = ?", info.CID).Scan(ctx)
-		if db.IsNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read call %s: %w", info.CID, err)
-		}
-		plan, err := r.cfg.Plan(call.Settings.V, call.RecordingDecision.V)
-		if err != nil {
+		call, plan, err := r.planOf(ctx, tx, info.CID)
+		if err != nil || call == nil {
 			return err
 		}
 		for typ, mode := range modes(plan) {

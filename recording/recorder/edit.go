@@ -90,13 +90,12 @@ func (r *Recorder) orderEdit(ctx context.Context, cid string, e edit, where, by 
 				lane = f.Lane // who may see the whole may see all of its parts
 			}
 		}
-		run, err := newRun(id, first.CID, first.SessionID, r.cfg.Node, first.Type, lane, plan, first.StartedAt.Time)
+		run, err := newRun(id, first.CID, first.SessionID, r.cfg.Node, first.Type, lane, plan, first.StartedAt.Add(e.From))
 		if err != nil {
 			return err
 		}
 		now := db.At(r.cfg.Now())
 		run.State, run.Storage, run.RequestedBy, run.CreatedAt, run.UpdatedAt = db.RecordingProcessing, where, by, now, now
-		run.StartedAt = db.At(first.StartedAt.Add(e.From))
 		run.StoppedAt = db.At(run.StartedAt.Add(e.length(files)))
 		if through != nil {
 			run.Custom.V = through
@@ -294,7 +293,9 @@ func (t *task) same(ctx context.Context, in []string, files []db.RecordingFileRo
 // whole checks that what was made of files lasts as long as it has to: nobody is
 // to get a signed movie that is not what was ordered.
 func (t *task) whole(ctx context.Context, made string, in []string, out output) error {
-	if out.Format == "aac" { // ADTS has no length: what is told is a guess
+	// ADTS has no length, what is told is a guess; and what a browser sent ends
+	// with its last picture, whenever that came.
+	if out.Format == "aac" || out.Kind == kindVideo {
 		return nil
 	}
 	want := out.To - out.From

@@ -223,19 +223,26 @@ func (r *Recorder) busy(sessionID string) bool {
 	return r.undecided[sessionID] || r.sessions[sessionID] != nil
 }
 
+// planOf reads a call and how it is recorded by its settings now; nil if there
+// is no such call any more.
+func (r *Recorder) planOf(ctx context.Context, tx bun.IDB, cid string) (*db.CallRow, recording.Plan, error) {
+	var call db.CallRow
+	err := tx.NewSelect().Model(&call).Where("cid = ?", cid).Scan(ctx)
+	if db.IsNotFound(err) {
+		return nil, recording.Plan{}, nil
+	}
+	if err != nil {
+		return nil, recording.Plan{}, fmt.Errorf("read call %s: %w", cid, err)
+	}
+	plan, err := r.cfg.Plan(call.Settings.V, call.RecordingDecision.V)
+	return &call, plan, err
+}
+
 // addFlagged begins the runs that a flag asks for, if the call was flagged in
 // this session. lacks is what the session's packets lack, nil if nothing.
 func (r *Recorder) addFlagged(ctx context.Context, tx bun.Tx, info raw.SessionInfo, end time.Time, lacks *gaveUp) error {
-	var call db.CallRow
-	err := tx.NewSelect().Model(&call).Where("cid = ?", info.CID).Scan(ctx)
-	if db.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read call %s: %w", info.CID, err)
-	}
-	plan, err := r.cfg.Plan(call.Settings.V, call.RecordingDecision.V)
-	if err != nil {
+	call, plan, err := r.planOf(ctx, tx, info.CID)
+	if err != nil || call == nil {
 		return err
 	}
 	flags, err := r.flagsOf(ctx, tx, info, end)
